@@ -1,0 +1,99 @@
+"""What a measure is: a judge network, a role to compare with, a distance, a unit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from mfim_bench.faces.detect import Face
+
+    Features: TypeAlias = Mapping[str, NDArray[np.float32]]
+
+Role: TypeAlias = Literal["source", "target", "truth"]
+
+
+class Judge(Protocol):
+    """A network used to measure."""
+
+    def features(self, images: Sequence[NDArray[np.uint8]], faces: Sequence[Face]) -> Features:
+        """Describe N faces; no image influences another's row.
+
+        Args:
+            images: N frames, uint8 RGB (H, W, 3); sizes may differ.
+            faces: the face found in each frame (box and five points in pixels of that frame).
+
+        Returns:
+            Named float32 arrays whose first axis is N. They are cached by the frame's content and the judge's version.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeSpec:
+    """A light description of a judge.
+
+    Attributes:
+        name: unique; methods name it in ``trained_with`` when it trained them.
+        factory: ``"module:attr"`` of a callable ``(device: torch.device) -> Judge``.
+        version: changes whenever a feature could change (weights, crop, normalisation).
+        lineage: kinds of data that trained it, e.g. ``"virtual-faces"``; the protocol's domain among them = in-domain.
+        weights: names in the weights catalogue.
+        card: path of its card inside the repository or package, or an address.
+    """
+
+    name: str
+    factory: str
+    version: str
+    lineage: tuple[str, ...] = ()
+    weights: tuple[str, ...] = ()
+    card: str = ""
+
+
+JudgeFactory: TypeAlias = "Callable[[torch.device], Judge]"
+Distance: TypeAlias = "Callable[[Features, Features], NDArray[np.float64]]"
+"""(features of N swaps, features of their N partners) -> N distances."""
+PixelDistance: TypeAlias = "Callable[[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]], float]"
+"""(swapped frame, partner frame, region mask; all of one size) -> distance. For measures without a judge."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureSpec:
+    """A light description of a measure.
+
+    Attributes:
+        name: ``family@variant``.
+        distance: ``"module:attr"`` of a `Distance`, or of a `PixelDistance` when ``judge`` is None.
+        compares: whom the swap is compared with.
+        unit: of the distance.
+        version: changes whenever the number could (the judge's version is recorded beside it).
+        judge: the network; None = compares pixels within and outside the pair's region mask.
+        default: the bare family name means this variant.
+        lower_is_better: direction.
+        digits: decimals to print.
+        summary: one line.
+    """
+
+    name: str
+    distance: str
+    compares: Role
+    unit: str
+    version: str
+    judge: JudgeSpec | None = None
+    default: bool = False
+    lower_is_better: bool = True
+    digits: int = 3
+    summary: str = ""
+
+    @property
+    def family(self) -> str:
+        return self.name.partition("@")[0]
+
+    @property
+    def variant(self) -> str:
+        return self.name.partition("@")[2]

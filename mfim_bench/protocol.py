@@ -1,0 +1,95 @@
+"""What an evaluation protocol is: which images, which pairs, which measures and references."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol as TypingProtocol
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One image of a data set.
+
+    Attributes:
+        id: unique within the protocol, safe as a file name.
+        path: the image file.
+        identity: who is shown; statistics treat pairs that share an identity, in either role, as dependent.
+    """
+
+    id: str
+    path: Path
+    identity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One swap to make and measure.
+
+    Attributes:
+        id: unique within the protocol, stable between releases, safe as a file name.
+        source: gives the identity.
+        target: gives all else.
+        truth: image file of what a perfect swap would be, registered to the target frame; None where unknown.
+        region: image file (8-bit grey, same size as the truth, 255 = face) of where the truth is the source's face;
+            measures that compare with the truth split their error by it. None where unknown.
+    """
+
+    id: str
+    source: Frame
+    target: Frame
+    truth: Path | None = None
+    region: Path | None = None
+
+
+class Protocol(TypingProtocol):
+    """A protocol with its data at hand."""
+
+    def pairs(self) -> Sequence[Pair]:
+        """All pairs in a fixed shuffled order, so that the first N are a fair sample."""
+        ...
+
+    def content_hash(self) -> str:
+        """sha256 hex over the pair list and everything that defines the images (their bytes, or a published hash)."""
+        ...
+
+    def problems(self) -> Sequence[str]:
+        """What is missing or broken in this copy of the data, one line each; empty when complete."""
+        ...
+
+
+ProtocolFactory: TypeAlias = "Callable[[Path | None, str], Protocol]"
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolSpec:
+    """A light description of a protocol.
+
+    Attributes:
+        name: unique, lower case, words joined by ``-``.
+        factory: ``"module:attr"`` of a callable ``(data: Path | None, split: str) -> Protocol``. Raises
+            `mfim_bench.errors.UsageError` with one clear line when the data is missing.
+        version: changes whenever a pair, an image or an order changes.
+        summary: one line.
+        measures: names of the measures scored by default.
+        references: names of the methods scored beside the method by default.
+        domain: name of the kind of data; a judge whose lineage holds it is marked in-domain.
+        splits: the first is the default.
+        data_required: ``--data`` must be given.
+        licence: of the data.
+        citation: a reference a paper can print.
+    """
+
+    name: str
+    factory: str
+    version: str
+    summary: str = ""
+    measures: tuple[str, ...] = ("identity", "shape", "expression", "pose", "pose-hn")
+    references: tuple[str, ...] = ("target-copy", "source-copy")
+    domain: str = ""
+    splits: tuple[str, ...] = ("test",)
+    data_required: bool = True
+    licence: str = "unknown"
+    citation: str = ""

@@ -1,0 +1,1 @@
+"""MFIM (ECCV 2022), written from the paper."""
