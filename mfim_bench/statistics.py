@@ -1,0 +1,180 @@
+"""Intervals and tests that know that pairs share identities.
+
+A benchmark of swaps is dyadic data: every pair joins two identities, and two pairs with any identity in common, in
+either role, are dependent. The variance of a mean then holds one term for every dependent couple of pairs
+(Fafchamps & Gubert 2007; Cameron & Miller, "Robust Inference for Dyadic Data", 2014; Aronow, Samii & Assenova,
+"Cluster-Robust Variance Estimation for Dyadic Data", Political Analysis 2015):
+
+    V = 1/n² · Σ_{p, q share an identity} e_p e_q,      e_p = x_p − mean(x)
+
+computed without the double sum: with S_g the sum of e over the pairs that hold identity g, and S_d the sum over the
+pairs of one couple {a, b} of different identities, the double sum is Σ_g S_g² − Σ_d S_d². It is scaled by G/(G−1),
+G = number of identities, and the t distribution has G−1 degrees of freedom. Coverage is simulated in
+``tests/statistics``; ``docs/statistics.md`` holds the figures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+Identities = Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate with its dyadic cluster-robust t-interval.
+
+    Attributes:
+        estimate: a mean, a mean difference, or a ratio of means; nan when n = 0.
+        low, high: the interval's ends; nan when the data cannot give one (see `dyadic_variance`), infinite when a
+            ratio's denominator may be zero.
+        se: standard error; nan like the ends.
+        df: degrees of freedom, identities − 1.
+        n: pairs.
+        identities: distinct identities in them.
+        p: two-sided p-value of "the estimate is zero"; nan like the ends.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    se: float
+    df: int
+    n: int
+    identities: int
+    p: float
+
+    @property
+    def half_width(self) -> float:
+        return (self.high - self.low) / 2
+
+
+def dyadic_variance(residuals: ArrayLike, sources: Identities, targets: Identities) -> tuple[float, int]:
+    """Variance of a mean from its residuals, and the number of identities.
+
+    Args:
+        residuals: (n,) values minus their mean (or a linearised statistic with mean zero).
+        sources, targets: n identities each.
+
+    Returns:
+        (variance, identities). The variance is nan for fewer than two pairs, and when one identity is in every pair:
+        then all pairs depend on each other and nothing in the data tells how much. The estimator is not bound to be
+        positive; where it falls below the variance of independent pairs, that one is taken.
+    """
+    e = np.asarray(residuals, dtype=np.float64)
+    n = len(e)
+    if not (n == len(sources) == len(targets)):
+        raise ValueError(f"{n} residuals, {len(sources)} sources, {len(targets)} targets")
+    names, codes = np.unique(
+        np.concatenate([np.asarray(sources, dtype=str), np.asarray(targets, dtype=str)]), return_inverse=True
+    )
+    groups = len(names)
+    if n < 2:
+        return math.nan, groups
+    a, b = codes[:n], codes[n:]
+    distinct = a != b
+    # A pair of one identity with itself counts once for that identity.
+    members = np.bincount(a, minlength=groups) + np.bincount(b[distinct], minlength=groups)
+    if members.max() == n:
+        return math.nan, groups
+    by_identity = np.bincount(a, e, groups) + np.bincount(b[distinct], e[distinct], groups)
+    couples = np.minimum(a, b)[distinct] * groups + np.maximum(a, b)[distinct]
+    _, couple = np.unique(couples, return_inverse=True)
+    by_couple = np.bincount(couple, e[distinct]) if len(couple) else np.zeros(0)
+    total = float((by_identity**2).sum() - (by_couple**2).sum())
+    total *= groups / (groups - 1)
+    independent = float((e**2).sum()) * n / (n - 1)
+    return max(total, independent) / n**2, groups
+
+
+def _interval(estimate: float, residuals: NDArray[np.float64], s: Identities, t: Identities, level: float) -> Interval:
+    variance, groups = dyadic_variance(residuals, s, t)
+    df, se = max(groups - 1, 0), math.sqrt(variance)
+    if math.isnan(se):
+        return Interval(estimate, math.nan, math.nan, math.nan, df, len(residuals), groups, math.nan)
+    half = float(stats.t.ppf(0.5 + level / 2, df)) * se
+    p = float(2 * stats.t.sf(abs(estimate) / se, df)) if se > 0 else (1.0 if estimate == 0 else 0.0)
+    return Interval(estimate, estimate - half, estimate + half, se, df, len(residuals), groups, p)
+
+
+def _finite(values: ArrayLike) -> NDArray[np.float64]:
+    x = np.asarray(values, dtype=np.float64)
+    if x.ndim != 1 or not np.isfinite(x).all():
+        raise ValueError("values must be one finite number a pair; leave failed pairs out and count them")
+    return x
+
+
+def mean_interval(values: ArrayLike, sources: Identities, targets: Identities, level: float = 0.95) -> Interval:
+    """Mean of one value a pair, with the dyadic cluster-robust t-interval.
+
+    Args:
+        values: (n,) finite numbers.
+        sources, targets: the pairs' identities.
+        level: coverage aimed at.
+
+    Raises:
+        ValueError: a value is not finite, or the lengths differ.
+    """
+    x = _finite(values)
+    mean = float(x.mean()) if len(x) else math.nan
+    return _interval(mean, x - mean, sources, targets, level)
+
+
+def paired_difference(
+    a: ArrayLike, b: ArrayLike, sources: Identities, targets: Identities, level: float = 0.95
+) -> Interval:
+    """Mean of a − b over the same pairs; ``p`` tests that the two methods are equal.
+
+    Args:
+        a, b: (n,) values of two methods, row i of both from the same pair.
+        sources, targets: the pairs' identities.
+        level: coverage aimed at.
+    """
+    x, y = _finite(a), _finite(b)
+    if len(x) != len(y):
+        raise ValueError("paired values must come from the same pairs")
+    return mean_interval(x - y, sources, targets, level)
+
+
+def progress(
+    method: ArrayLike, copy: ArrayLike, truth: ArrayLike, sources: Identities, targets: Identities, level: float = 0.95
+) -> Interval:
+    """Share of the way from returning the target to the truth: (copy − method) / (copy − truth), of means.
+
+    0 = no better than returning the target, 1 = as good as the truth. The interval is the delta method's: with r the
+    ratio, the residual of a pair is ((copy − method) − r · (copy − truth)) / mean(copy − truth), whose dyadic
+    variance is the ratio's. Where the denominator's own interval holds zero the ratio's is unbounded.
+
+    Args:
+        method, copy, truth: (n,) distances of the three on the same pairs.
+        sources, targets: the pairs' identities.
+        level: coverage aimed at.
+    """
+    m, c, t = _finite(method), _finite(copy), _finite(truth)
+    if not len(m) == len(c) == len(t):
+        raise ValueError("progress needs the three distances of the same pairs")
+    whole = mean_interval(c - t, sources, targets, level)
+    if len(m) == 0 or whole.estimate == 0:
+        return Interval(math.nan, math.nan, math.nan, math.nan, whole.df, whole.n, whole.identities, math.nan)
+    ratio = float((c - m).mean()) / whole.estimate
+    result = _interval(ratio, ((c - m) - ratio * (c - t)) / whole.estimate, sources, targets, level)
+    if whole.low <= 0 <= whole.high:
+        return Interval(ratio, -math.inf, math.inf, result.se, result.df, result.n, result.identities, math.nan)
+    return result
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjusted p-values (Holm 1979), in the order given; nan stays nan and is not counted."""
+    known = sorted((p, i) for i, p in enumerate(p_values) if not math.isnan(p))
+    adjusted = [math.nan] * len(p_values)
+    largest = 0.0
+    for rank, (p, i) in enumerate(known):
+        largest = max(largest, min(1.0, p * (len(known) - rank)))
+        adjusted[i] = largest
+    return adjusted
