@@ -1,0 +1,188 @@
+"""StyleGAN2's generator for any power of two from 8 to 1024, driven by style-space codes and style maps.
+
+A code a modulated convolution: its size is the number of that convolution's input channels, so 26 codes and 9,088
+numbers at 1024 px with the original channels (`style_space`). A style map stands where StyleGAN2 adds noise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping as MappingType
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mfim.layers import Linear, ModulatedConv, activate, upsample
+
+MAP_STRENGTH = 0.3
+"""First value of each style map's strength `[own choice]`; zero would leave the encoder's map blocks without a gradient."""
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """One style-space code: the resolution of its layer, the layer's kind (conv_up, conv or rgb), and its size."""
+
+    resolution: int
+    kind: str
+    size: int
+
+
+def channels(resolution: int, base: int, limit: int) -> int:
+    """Channels of the layers at a resolution; StyleGAN2 config F is base 32,768, limit 512."""
+    return min(limit, base // resolution)
+
+
+def resolutions(size: int) -> list[int]:
+    """4, 8, ... up to ``size``."""
+    if size < 8 or size > 1024 or size & (size - 1):
+        raise ValueError(f"size must be a power of two from 8 to 1024, not {size}")
+    return [2**k for k in range(2, int(math.log2(size)) + 1)]
+
+
+def style_space(size: int, base: int = 32768, limit: int = 512) -> list[Code]:
+    """The codes of a generator of ``size`` pixels, in the order in which its layers run."""
+    codes = []
+    before = channels(4, base, limit)
+    for resolution in resolutions(size):
+        here = channels(resolution, base, limit)
+        if resolution > 4:
+            codes.append(Code(resolution, "conv_up", before))
+        codes += [Code(resolution, "conv", here), Code(resolution, "rgb", here)]
+        before = here
+    return codes
+
+
+class StyledConv(nn.Module):
+    """Modulated convolution, noise or style map, bias, activation."""
+
+    def __init__(self, inputs: int, outputs: int, *, up: bool = False) -> None:
+        super().__init__()
+        self.conv = ModulatedConv(inputs, outputs, 3, up=up)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.noise_strength = nn.Parameter(torch.zeros(()))
+        self.map_strength = nn.Parameter(torch.tensor(MAP_STRENGTH))
+
+    def forward(self, x: Tensor, code: Tensor, style_map: Tensor | None, noise: Tensor | None) -> Tensor:
+        x = self.conv(x, code)
+        if style_map is not None:
+            x = x + (style_map.float() * self.map_strength).to(x.dtype)
+        elif noise is not None:
+            x = x + (noise * self.noise_strength).to(x.dtype)
+        return activate(x, self.bias)
+
+
+class ToRGB(nn.Module):
+    """1x1 modulated convolution to an image, without demodulation."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.conv = ModulatedConv(inputs, 3, 1, demodulate=False)
+        self.bias = nn.Parameter(torch.zeros(3))
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        return self.conv(x, code).float() + self.bias.view(1, 3, 1, 1)
+
+
+class Synthesis(nn.Module):
+    """Codes and maps to an image.
+
+    Args:
+        size: side of the image.
+        base, limit: see `channels`.
+    """
+
+    def __init__(self, size: int, base: int = 32768, limit: int = 512) -> None:
+        super().__init__()
+        self.size = size
+        self.codes = style_space(size, base, limit)
+        self.constant = nn.Parameter(torch.randn(1, channels(4, base, limit), 4, 4))
+        layers: list[nn.Module] = []
+        before = channels(4, base, limit)
+        for code in self.codes:
+            here = channels(code.resolution, base, limit)
+            if code.kind == "rgb":
+                layers.append(ToRGB(here))
+            else:
+                layers.append(StyledConv(before, here, up=code.kind == "conv_up"))
+            before = here
+        self.layers = nn.ModuleList(layers)
+
+    def forward(
+        self,
+        codes: Sequence[Tensor],
+        maps: MappingType[int, Tensor] | None = None,
+        noise: torch.Generator | None = None,
+    ) -> Tensor:
+        """Draw.
+
+        Args:
+            codes: one (B, size of the code) a layer, in the order of `codes`.
+            maps: index of a code (not of an rgb layer) to its style map (B, 1, R, R).
+            noise: layers without a map get Gaussian noise from this generator; None = no noise there.
+
+        Returns:
+            (B, 3, S, S) float32, nominally in [-1, 1], not clipped.
+        """
+        if len(codes) != len(self.codes):
+            raise ValueError(f"{len(self.codes)} codes expected, got {len(codes)}")
+        maps = maps or {}
+        x = self.constant.expand(codes[0].shape[0], -1, -1, -1)
+        x = x.contiguous(memory_format=torch.channels_last)
+        image: Tensor | None = None
+        for index, (spec, layer, code) in enumerate(zip(self.codes, self.layers, codes, strict=True)):
+            if isinstance(layer, ToRGB):
+                rgb = layer(x, code)
+                image = rgb if image is None else upsample(image) + rgb
+                continue
+            drawn = None
+            if noise is not None and index not in maps:
+                shape = (x.shape[0], 1, spec.resolution, spec.resolution)
+                drawn = torch.randn(shape, generator=noise, device=noise.device).to(x.device)
+            x = layer(x, code, maps.get(index), drawn)
+        assert image is not None
+        return image
+
+
+class Mapping(nn.Module):
+    """Latent z to style-space codes: StyleGAN2's mapping network and the affine layer of each modulated convolution.
+
+    Only stage one uses it; stage two gets its codes from the encoder.
+
+    Args:
+        codes: the generator's style space.
+        z_size, w_size: of the latent spaces.
+        layers: of the mapping network.
+        rate: factor on its learning rate.
+    """
+
+    def __init__(self, codes: Sequence[Code], z_size: int, w_size: int, layers: int, rate: float = 0.01) -> None:
+        super().__init__()
+        self.z_size = z_size
+        self.network = nn.ModuleList(
+            Linear(z_size if k == 0 else w_size, w_size, rate=rate, activation=True) for k in range(layers)
+        )
+        self.affine = nn.ModuleList(Linear(w_size, code.size, bias=1.0) for code in codes)
+
+    def forward(self, z: Tensor, mixed: Tensor | None = None, cut: int | None = None) -> list[Tensor]:
+        """Args: z (B, Z); mixed (B, Z): codes from index ``cut`` on come from it (style mixing). Returns the codes."""
+        with torch.autocast(z.device.type, enabled=False):
+            w = self._latent(z)
+            late = w if mixed is None else self._latent(mixed)
+            last = len(self.affine) if cut is None else cut
+            return [layer(w if index < last else late) for index, layer in enumerate(self.affine)]
+
+    def _latent(self, z: Tensor) -> Tensor:
+        x = F.normalize(z, dim=1) * math.sqrt(z.shape[1])
+        for layer in self.network:
+            x = layer(x)
+        return x
+
+    @torch.no_grad()
+    def mean_codes(self, count: int = 4096, seed: int = 0) -> list[Tensor]:
+        """The mean of each code over ``count`` latents: (size,) each; the encoder starts from them."""
+        source = torch.Generator().manual_seed(seed)
+        z = torch.randn(count, self.z_size, generator=source).to(self.affine[0].weight.device)
+        return [code.mean(0) for code in self(z)]
