@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
+
+    from mfim_bench.protocol import Pair
 
 Template: TypeAlias = Literal["ffhq", "arcface", "none"]
 """How a frame is cut before the method sees it; see `mfim_bench.faces.templates`. ``none`` = the whole frame."""
@@ -30,7 +36,45 @@ class Method(Protocol):
         ...
 
 
-MethodFactory: TypeAlias = "Callable[[torch.device], Method]"
+@runtime_checkable
+class FrameMethod(Protocol):
+    """A method that works on whole frames of any size: one that finds its own faces, or a program of its own.
+
+    Its spec says ``size=0`` and ``template="none"``; nothing is detected, cut or pasted for it.
+    """
+
+    def swap_frame(self, source: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Put the source's identity into the target frame.
+
+        Args:
+            source: uint8 RGB (H, W, 3).
+            target: uint8 RGB (H', W', 3).
+
+        Returns:
+            The swapped frame, uint8 RGB, of the target's shape.
+
+        Raises:
+            RowError: this pair cannot be swapped; the message is the reason.
+        """
+        ...
+
+
+@runtime_checkable
+class ResultsMethod(Protocol):
+    """Swaps made elsewhere, looked up by pair. Its spec says ``size=0`` and ``template="none"``."""
+
+    def result(self, pair: Pair) -> Path:
+        """The image file of this pair's swapped frame.
+
+        Raises:
+            RowError: there is none, or more than one.
+        """
+        ...
+
+
+AnyMethod: TypeAlias = "Method | FrameMethod | ResultsMethod"
+MethodFactory: TypeAlias = "Callable[..., AnyMethod]"
+"""``(device: torch.device)``, or ``(device, argument: str)`` when the spec has an argument."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +84,12 @@ class MethodSpec:
     Attributes:
         name: unique, lower case, words joined by ``-``.
         factory: ``"module:attr"`` of a callable ``(device: torch.device) -> Method``; resolved on first use.
+        argument: what the factory gets beside the device, for factories with variants; empty = the device alone.
         version: changes whenever the method's output could change.
         summary: one line.
-        size: side S in pixels of the square crops the method works on.
+        size: side S in pixels of the square crops the method works on. 0 = any size: with ``template="none"`` the
+            method is a `FrameMethod` or `ResultsMethod` and gets frames as they are; ``NAME@SIZE`` asks a method of
+            any size to work on aligned crops of one.
         template: how crops are cut.
         licence: of the code and weights, an SPDX id where there is one.
         citation: a reference a paper can print.
@@ -64,3 +111,4 @@ class MethodSpec:
     weights: tuple[str, ...] = ()
     trained_with: tuple[str, ...] = ()
     oracle: bool = False
+    argument: str = ""

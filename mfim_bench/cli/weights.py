@@ -1,0 +1,77 @@
+"""``mfim-bench weights``: what the catalogue holds, where the files are, whether they are whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mfim_bench import weights
+from mfim_bench.cli.listing import table
+from mfim_bench.plugins import registry
+
+app = typer.Typer(help="The weights catalogue: list, path, verify, add.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """List the catalogue and say what is here; hashes are not checked."""
+    rows: list[dict[str, Any]] = []
+    for name, spec in sorted(registry().weights.items()):
+        try:
+            file = weights.locate(spec)
+        except weights.UsageError:
+            file = None
+        here = file is not None and file.is_file()
+        size = f"{file.stat().st_size / 1e6:.1f} MB" if file is not None and here else ""
+        state = "here" if here else f"missing: {weights.how_to_add(spec)}" if not spec.package else "missing"
+        rows.append(
+            {"name": name, "size": size, "state": state, "licence": spec.licence, "sha256": spec.sha256}
+            | {"path": str(file or ""), "summary": spec.summary}
+        )
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        typer.echo(table(rows, ("name", "size", "licence", "state", "summary")) if rows else "the catalogue is empty")
+
+
+@app.command("path")
+def path_(name: Annotated[str, typer.Argument(help="Entry of the catalogue.")]) -> None:
+    """Print where a file is, its hash checked."""
+    typer.echo(weights.path(name))
+
+
+@app.command()
+def verify(names: Annotated[list[str] | None, typer.Argument(help="Entries; none = all that are here.")] = None) -> None:
+    """Check sha256 of files. Exit code 1 when one is wrong, or a named one is missing."""
+    catalogue = registry().weights
+    bad = False
+    for name in names or sorted(catalogue):
+        spec = catalogue.named(name)
+        if not names and not spec.package and not weights.locate(spec).is_file():
+            typer.echo(f"absent  {name}")
+            continue
+        trouble = weights.problem(spec)
+        bad |= bool(trouble)
+        if trouble:
+            typer.echo(f"BAD     {trouble}")
+        else:
+            typer.echo(f"{'ok' if spec.sha256 else 'no hash known':7} {name}  {weights.sha256(weights.locate(spec))}")
+    if bad:
+        raise typer.Exit(1)
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(help="Entry of the catalogue.")],
+    file: Annotated[Path, typer.Argument(help="Your copy of the file.")],
+) -> None:
+    """Copy a file of yours into the cache, its hash checked."""
+    typer.echo(weights.add(name, file))
+
+
+def register(parent: typer.Typer) -> None:
+    """Add the verbs."""
+    parent.add_typer(app, name="weights")
