@@ -1,0 +1,293 @@
+"""Fitting a linear head model to dense 2D landmarks: what the open 3DMM judge does after its network.
+
+The model. A vertex of a head is ``X = mean + shape_basis·a + expression_basis·e`` (mm); x points to image right for a
+frontal face, y up, z to the viewer. The image shows ``u = tx + s·Yx/(1 - k·Yz)`` and ``v = ty - s·Yy/(1 - k·Yz)`` with
+``Y = R·X``: a pinhole camera whose axis meets the head, ``s`` in image units per mm, ``k`` one over its distance.
+``R = Rz(roll)·Rx(pitch)·Ry(yaw)``: positive yaw turns the nose to image right, positive pitch lifts it, positive roll
+tilts the head counter-clockwise in the image.
+
+The fit is a maximum a posteriori estimate (Levenberg-Marquardt on the Gaussian posterior, as in Wood et al., "3D Face
+Reconstruction with Dense Landmarks", ECCV 2022): each landmark is weighed by the deviation its network states, the
+coefficients by their prior. What the landmarks do not show therefore falls back to the prior's mean, and a component
+that is half seen comes out half as large: the distance weighs a component by what can be observed of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+CAMERA = 7
+"""Unknowns before the coefficients: rotation increment (3), log s, tx, ty, k."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A fitted head: rotation (B, 3, 3), camera (B, 4) = log s, tx, ty, k; shape (B, S), expression (B, E)."""
+
+    rotation: Tensor
+    camera: Tensor
+    shape: Tensor
+    expression: Tensor
+
+    @property
+    def angles(self) -> Tensor:
+        """(B, 3) yaw, pitch, roll in radians."""
+        return angles_of(self.rotation)
+
+    def detach(self) -> Fit:
+        return Fit(self.rotation.detach(), self.camera.detach(), self.shape.detach(), self.expression.detach())
+
+
+def rotation_of(angles: Tensor) -> Tensor:
+    """(B, 3) yaw, pitch, roll in radians -> (B, 3, 3)."""
+    (cy, cp, cr), (sy, sp, sr) = torch.cos(angles).unbind(-1), torch.sin(angles).unbind(-1)
+    zero, one = torch.zeros_like(cy), torch.ones_like(cy)
+
+    def matrix(*rows: Tensor) -> Tensor:
+        return torch.stack(rows, -1).unflatten(-1, (3, 3))
+
+    yaw = matrix(cy, zero, sy, zero, one, zero, -sy, zero, cy)
+    pitch = matrix(one, zero, zero, zero, cp, sp, zero, -sp, cp)
+    roll = matrix(cr, -sr, zero, sr, cr, zero, zero, zero, one)
+    return roll @ pitch @ yaw
+
+
+def angles_of(rotation: Tensor) -> Tensor:
+    """(B, 3, 3) -> (B, 3) yaw, pitch, roll in radians; the inverse of `rotation_of` for |pitch| < 90°."""
+    yaw = torch.atan2(-rotation[:, 2, 0], rotation[:, 2, 2])
+    pitch = torch.asin(-rotation[:, 2, 1].clamp(-1, 1))
+    roll = torch.atan2(-rotation[:, 0, 1], rotation[:, 1, 1])
+    return torch.stack([yaw, pitch, roll], -1)
+
+
+def small_rotation(omega: Tensor) -> Tensor:
+    """(B, 3) rotation vector -> (B, 3, 3), by the exponential map."""
+    x, y, z = omega.unbind(-1)
+    zero = torch.zeros_like(x)
+    skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
+    return torch.linalg.matrix_exp(skew)
+
+
+class HeadFit(nn.Module):
+    """The head model at the K landmark vertices, its priors, and the fit.
+
+    Args:
+        mean: (K, 3) mm.
+        shape_basis: (S, K, 3) mm per unit of a whitened coefficient (prior: standard normal).
+        expression_basis: (E, K, 3) mm at action 1.
+        expression_mean: (E,) and
+        expression_covariance: (E, E): the prior of the actions.
+    """
+
+    mean: Tensor
+    basis: Tensor
+    expression_mean: Tensor
+    expression_covariance: Tensor
+    inverse_distance: Tensor
+    noise_vectors: Tensor
+    noise_gains: Tensor
+    noise_floor: Tensor
+
+    def __init__(
+        self,
+        mean: Tensor,
+        shape_basis: Tensor,
+        expression_basis: Tensor,
+        expression_mean: Tensor,
+        expression_covariance: Tensor,
+        rank: int = 96,
+    ) -> None:
+        super().__init__()
+        self.shapes, self.actions = len(shape_basis), len(expression_basis)
+        self.register_buffer("mean", mean)
+        self.register_buffer("basis", torch.cat([shape_basis, expression_basis]))
+        self.register_buffer("expression_mean", expression_mean)
+        self.register_buffer("expression_covariance", expression_covariance)
+        # Mean and deviation of one over the camera's distance (1/mm); calibration replaces it.
+        self.register_buffer("inverse_distance", torch.tensor([1 / 800, 1 / 1600]))
+        # How the network's errors hang together, in units of the deviations it states; calibration replaces it.
+        self.register_buffer("noise_vectors", torch.zeros(2 * len(mean), rank))
+        self.register_buffer("noise_gains", torch.zeros(rank))
+        self.register_buffer("noise_floor", torch.tensor(1.0))
+
+    @property
+    def shape_basis(self) -> Tensor:
+        return self.basis[: self.shapes]
+
+    @property
+    def expression_basis(self) -> Tensor:
+        return self.basis[self.shapes :]
+
+    def calibrate_noise(self, errors: Tensor) -> None:
+        """Learn the correlation of the network's errors.
+
+        Args:
+            errors: (N, 2K) landmark errors divided by their stated deviations, on images the network was not trained on.
+        """
+        errors = errors.double().cpu()
+        values, vectors = torch.linalg.eigh(errors.T @ errors / len(errors))
+        rank = min(len(self.noise_gains), len(errors) // 4)
+        top, rest = values[-rank:], values[:-rank]
+        floor = rest.mean().clamp_min(0.02)
+        gains = top.clamp_min(float(floor)).rsqrt() - floor.rsqrt()
+        self.noise_vectors.zero_()[:, :rank] = vectors[:, -rank:].to(self.noise_vectors)
+        self.noise_gains.zero_()[:rank] = gains.to(self.noise_gains)
+        self.noise_floor.fill_(float(floor.rsqrt()))
+
+    def whiten(self, values: Tensor) -> Tensor:
+        """Multiply (B, 2K, ·), already divided by the deviations, by the inverse root of the errors' covariance."""
+        vectors = self.noise_vectors.to(values)
+        across = vectors.T @ values
+        return self.noise_floor.to(values) * values + vectors @ (self.noise_gains.to(values)[:, None] * across)
+
+    def vertices(self, shape: Tensor, expression: Tensor) -> Tensor:
+        """(B, S) and (B, E) -> (B, K, 3) mm, at zero pose."""
+        coefficients = torch.cat([shape, expression], 1)
+        return self.mean.to(shape) + torch.einsum("bk,kvc->bvc", coefficients, self.basis.to(shape))
+
+    def project(self, fit: Fit) -> Tensor:
+        """(B, K, 2) landmarks of a fitted head."""
+        turned = self.vertices(fit.shape, fit.expression) @ fit.rotation.transpose(1, 2)
+        depth = 1 / (1 - fit.camera[:, 3:] * turned[..., 2])
+        scale = fit.camera[:, :1].exp()
+        return torch.stack(
+            [
+                fit.camera[:, 1:2] + scale * turned[..., 0] * depth,
+                fit.camera[:, 2:3] - scale * turned[..., 1] * depth,
+            ],
+            -1,
+        )
+
+    def jacobian(self, fit: Fit) -> Tensor:
+        """(B, 2K, 7 + S + E) derivative of the landmarks (u and v alternating) by the unknowns."""
+        turned = self.vertices(fit.shape, fit.expression) @ fit.rotation.transpose(1, 2)
+        x, y, z = turned.unbind(-1)
+        zero = torch.zeros_like(x)
+        rotation = torch.stack(  # a left increment ω moves Y by ω × Y
+            [torch.stack([zero, -z, y], -1), torch.stack([z, zero, -x], -1), torch.stack([-y, x, zero], -1)], 1
+        )
+        linear = torch.einsum("kvc,bdc->bkvd", self.basis.to(x), fit.rotation)
+        moved = torch.cat([rotation, linear], 1)  # (B, 3 + S + E, K, 3)
+        scale, inverse = fit.camera[:, 0].exp()[:, None], fit.camera[:, 3:]
+        depth = 1 / (1 - inverse * z)
+        sp, by_depth = (scale * depth)[:, None], (scale * inverse * depth**2)[:, None]
+        du = sp * moved[..., 0] + by_depth * x[:, None] * moved[..., 2]
+        dv = -sp * moved[..., 1] - by_depth * y[:, None] * moved[..., 2]
+        by_inverse = scale * depth**2 * z
+        one = torch.ones_like(x)
+        camera_u = torch.stack([scale * x * depth, one, zero, by_inverse * x], 1)
+        camera_v = torch.stack([-scale * y * depth, zero, one, -by_inverse * y], 1)
+        full_u = torch.cat([du[:, :3], camera_u, du[:, 3:]], 1)
+        full_v = torch.cat([dv[:, :3], camera_v, dv[:, 3:]], 1)
+        return torch.stack([full_u, full_v], -1).flatten(2).transpose(1, 2)
+
+    def prior(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean (P,) and precision (P, P) of the unknowns; rotation, scale and shift are left free."""
+        size = CAMERA + self.shapes + self.actions
+        mean, precision = like.new_zeros(size), like.new_zeros(size, size)
+        mean[CAMERA - 1] = self.inverse_distance[0]
+        precision[CAMERA - 1, CAMERA - 1] = self.inverse_distance[1].to(like) ** -2
+        at = CAMERA + self.shapes
+        mean[at:] = self.expression_mean
+        precision[range(CAMERA, at), range(CAMERA, at)] = 1.0
+        ridge = 1e-4 * torch.eye(self.actions, dtype=like.dtype, device=like.device)
+        precision[at:, at:] = torch.linalg.inv(self.expression_covariance.to(like) + ridge)
+        return mean, precision
+
+    def start(self, landmarks: Tensor, deviations: Tensor) -> Fit:
+        """The mean head under the scaled-orthographic camera nearest to the weighted least-squares affine one."""
+        weights = deviations**-2
+        weights = weights / weights.sum(1, keepdim=True)
+        points = self.mean.to(landmarks)
+        centre2 = (weights[..., None] * landmarks).sum(1)
+        centre3 = (weights[..., None] * points).sum(1)
+        flat = landmarks - centre2[:, None]
+        solid = points - centre3[:, None]
+        weighted = solid * weights[..., None]
+        gram = weighted.transpose(1, 2) @ solid
+        affine = torch.linalg.solve(gram, weighted.transpose(1, 2) @ flat).transpose(1, 2)  # (B, 2, 3)
+        affine = affine * landmarks.new_tensor([1.0, -1.0])[:, None]
+        u, values, vt = torch.linalg.svd(affine, full_matrices=False)
+        rows = u @ vt
+        rotation = torch.cat([rows, torch.linalg.cross(rows[:, 0], rows[:, 1])[:, None]], 1)
+        scale = values.mean(1, keepdim=True)
+        turned = (rotation @ centre3[..., None])[..., 0]
+        shift = centre2 - scale * turned[:, :2] * landmarks.new_tensor([1.0, -1.0])
+        batch = len(landmarks)
+        inverse = self.inverse_distance[0].to(landmarks).expand(batch, 1)
+        return Fit(
+            rotation,
+            torch.cat([scale.log(), shift, inverse], 1),
+            landmarks.new_zeros(batch, self.shapes),
+            self.expression_mean.to(landmarks).expand(batch, -1),
+        )
+
+    def unknowns(self, fit: Fit) -> Tensor:
+        zero = torch.zeros_like(fit.camera[:, :3])
+        return torch.cat([zero, fit.camera, fit.shape, fit.expression], 1)
+
+    def step(self, fit: Fit, delta: Tensor) -> Fit:
+        at = CAMERA + self.shapes
+        return Fit(
+            small_rotation(delta[:, :3]) @ fit.rotation,
+            fit.camera + delta[:, 3:CAMERA],
+            fit.shape + delta[:, CAMERA:at],
+            fit.expression + delta[:, at:],
+        )
+
+    def newton(self, fit: Fit, landmarks: Tensor, deviations: Tensor, damping: Tensor | float = 0.0) -> Tensor:
+        """(B, P) Gauss-Newton increment; differentiable by landmarks and deviations."""
+        mean, precision = self.prior(landmarks)
+        inverse = (1 / deviations).repeat_interleave(2, 1)[..., None]
+        jacobian = self.whiten(self.jacobian(fit) * inverse)
+        residual = self.whiten((landmarks - self.project(fit)).flatten(1)[..., None] * inverse)
+        normal = jacobian.transpose(1, 2) @ jacobian + precision
+        right = (jacobian.transpose(1, 2) @ residual)[..., 0] + (mean - self.unknowns(fit)) @ precision
+        if isinstance(damping, Tensor):
+            normal = normal + torch.diag_embed(damping[:, None] * normal.diagonal(dim1=1, dim2=2))
+        return torch.linalg.solve(normal, right)
+
+    def cost(self, fit: Fit, landmarks: Tensor, deviations: Tensor) -> Tensor:
+        """(B,) negative log posterior up to a constant."""
+        mean, precision = self.prior(landmarks)
+        inverse = (1 / deviations).repeat_interleave(2, 1)[..., None]
+        residual = self.whiten((landmarks - self.project(fit)).flatten(1)[..., None] * inverse)
+        off = self.unknowns(fit) - mean
+        return 0.5 * residual.square().sum((1, 2)) + 0.5 * ((off @ precision) * off).sum(1)
+
+    @torch.no_grad()
+    def solve(self, landmarks: Tensor, deviations: Tensor, iterations: int = 8) -> Fit:
+        """Fit heads to landmarks; every row on its own.
+
+        Args:
+            landmarks: (B, K, 2) in any unit (the camera's scale follows it).
+            deviations: (B, K) standard deviation of each landmark, in the same unit.
+            iterations: Levenberg-Marquardt steps; a step that does not help is not taken.
+        """
+        fit = self.start(landmarks, deviations)
+        cost = self.cost(fit, landmarks, deviations)
+        damping = torch.full_like(cost, 1e-2)
+        for _ in range(iterations):
+            trial = self.step(fit, self.newton(fit, landmarks, deviations, damping))
+            trial_cost = self.cost(trial, landmarks, deviations)
+            better = trial_cost < cost
+            column = better[:, None]
+            fit = Fit(
+                torch.where(column[..., None], trial.rotation, fit.rotation),
+                torch.where(column, trial.camera, fit.camera),
+                torch.where(column, trial.shape, fit.shape),
+                torch.where(column, trial.expression, fit.expression),
+            )
+            cost = torch.where(better, trial_cost, cost)
+            damping = torch.where(better, damping / 10, damping * 10)
+        return fit
+
+    def forward(self, landmarks: Tensor, deviations: Tensor, iterations: int = 8) -> Fit:
+        """`solve`, then one step that carries gradients: the implicit derivative of the optimum by the landmarks."""
+        fit = self.solve(landmarks.detach(), deviations.detach(), iterations)
+        if not (torch.is_grad_enabled() and landmarks.requires_grad):
+            return fit
+        return self.step(fit, self.newton(fit, landmarks, deviations.detach()))
