@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mfim_bench.errors import UsageError
 from mfim_bench.plugins import Catalogue, plugins, registry
 
 
@@ -57,13 +58,21 @@ def spec_rows(catalogue: Catalogue[Any]) -> list[dict[str, Any]]:
 def plugin_rows() -> list[dict[str, Any]]:
     """Loaded and failed plugins. Works even when names collide, so that one can see who brings what."""
     source = plugins()
+    try:
+        registry()  # asks every hook, so that plugins that fail then are known too
+    except UsageError as error:
+        typer.echo(f"warning: {error}", err=True)
     failed = {(failure.name, failure.origin): failure.error for failure in source.failures}
     rows = [
-        {"name": p.name, "hooks": list(p.hooks), "state": failed.pop((p.name, p.origin), "loaded"), "origin": p.origin}
+        {"name": p.name, "hooks": list(p.hooks), "state": _state(failed.pop((p.name, p.origin), "")), "origin": p.origin}
         for p in source.loaded
     ]
-    rows += [{"name": n, "hooks": [], "state": f"failed: {e}", "origin": o} for (n, o), e in failed.items()]
+    rows += [{"name": n, "hooks": [], "state": _state(e), "origin": o} for (n, o), e in failed.items()]
     return rows
+
+
+def _state(error: str) -> str:
+    return f"failed: {error}" if error else "loaded"
 
 
 def table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> str:

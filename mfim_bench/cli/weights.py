@@ -10,6 +10,7 @@ import typer
 
 from mfim_bench import weights
 from mfim_bench.cli.listing import table
+from mfim_bench.errors import UsageError
 from mfim_bench.plugins import registry
 
 app = typer.Typer(help="The weights catalogue: list, path, verify, add.", no_args_is_help=True)
@@ -22,7 +23,7 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = Fa
     for name, spec in sorted(registry().weights.items()):
         try:
             file = weights.locate(spec)
-        except weights.UsageError:
+        except UsageError:
             file = None
         here = file is not None and file.is_file()
         size = f"{file.stat().st_size / 1e6:.1f} MB" if file is not None and here else ""
