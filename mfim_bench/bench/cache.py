@@ -1,0 +1,51 @@
+"""What was found in an image, kept by the image's content: one small database for all runs under an out folder."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load, save
+
+from mfim_bench.errors import UsageError
+
+Arrays = Mapping[str, NDArray[np.generic]]
+
+
+class FeatureCache:
+    """(key, content hash) → named arrays.
+
+    The key is a hash of all that the arrays depend on beside the image: the judge, its weights, code, libraries and
+    device. SQLite's journal keeps the file whole when a process dies, and lets runs share it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        try:
+            self._db = sqlite3.connect(path, timeout=60, check_same_thread=False)
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.execute(
+                "CREATE TABLE IF NOT EXISTS features "
+                "(key TEXT, image TEXT, arrays BLOB, PRIMARY KEY (key, image)) WITHOUT ROWID"
+            )
+            self._db.commit()
+        except sqlite3.Error as error:
+            raise UsageError(f"cannot use the feature cache {path}: {error}; delete it to start a new one") from error
+
+    def get(self, key: str, image: str) -> Arrays | None:
+        with self._lock:
+            row = self._db.execute("SELECT arrays FROM features WHERE key = ? AND image = ?", (key, image)).fetchone()
+        return None if row is None else dict(load(row[0]))
+
+    def put(self, key: str, image: str, arrays: Arrays) -> None:
+        blob = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+        with self._lock, self._db:
+            self._db.execute("INSERT OR REPLACE INTO features VALUES (?, ?, ?)", (key, image, blob))
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()

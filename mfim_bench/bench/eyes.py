@@ -1,0 +1,183 @@
+"""Look at an image once: its content hash, the face in it, each judge's features; cached, on several threads.
+
+Detector and judges see one image at a time, on one core, whatever the batch size or the number of workers, so that no
+number depends on them. Each thread has networks of its own; plugins need not be thread-safe.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mfim_bench.bench import fingerprint
+from mfim_bench.bench.cache import Arrays, FeatureCache
+from mfim_bench.errors import RowError
+from mfim_bench.faces.detect import Detector, Face
+from mfim_bench.measure import Judge, JudgeSpec
+from mfim_bench.media.images import content_hash, read_image
+from mfim_bench.plugins import load_judge, one_line
+
+if TYPE_CHECKING:
+    from mfim_bench.measure import Features
+
+Image = NDArray[np.uint8]
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One image: its content hash and the face in it."""
+
+    hash: str
+    face: Face | None
+
+
+class Eyes:
+    """Detector and judges behind the cache.
+
+    Args:
+        judges: those that will be asked for features.
+        device: where networks run.
+        device_name: how the fingerprint names it.
+        cache: of faces and features.
+        workers: threads of `map`.
+    """
+
+    def __init__(
+        self, judges: Sequence[JudgeSpec], device: torch.device, device_name: str, cache: FeatureCache, workers: int
+    ) -> None:
+        self.workers = workers
+        self._judges = {judge.name: judge for judge in judges}
+        self._device = device
+        self._cache = cache
+        self._detector_key = fingerprint.detector_key(device_name)
+        self._judge_keys = {j.name: fingerprint.digest(fingerprint.judge_inputs(j, device_name)) for j in judges}
+        self._thread = threading.local()
+        self._pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+        self._hashes: dict[tuple[Path, int, int], str] = {}
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+    def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+        """``function`` of each item, on the threads, in order."""
+        return self._pool.map(function, items)
+
+    def hash_of(self, path: Path) -> tuple[str, Image | None]:
+        """Content hash of an image file; the image too when it had to be read."""
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise RowError(f"{path.name}: {(error.strerror or 'unreadable').lower()}") from error
+        key = (path, stat.st_mtime_ns, stat.st_size)
+        if key in self._hashes:
+            return self._hashes[key], None
+        image = read_image(path)
+        self._hashes[key] = content_hash(image)
+        return self._hashes[key], image
+
+    def look(self, path: Path, image: Image | None = None) -> Seen:
+        """The face in an image file; ``image`` spares reading it again.
+
+        Raises:
+            RowError: the file cannot be read.
+        """
+        hashed, read = self.hash_of(path)
+        image = read if image is None else image
+        arrays = self._cache.get(self._detector_key, hashed)
+        if arrays is None:
+            found = self._detector().detect([read_image(path) if image is None else image])[0]
+            arrays = _pack(found)
+            self._cache.put(self._detector_key, hashed, arrays)
+        return Seen(hashed, _unpack(arrays))
+
+    def features(self, path: Path, judges: Sequence[str], role: str) -> dict[str, Features]:
+        """Features by each named judge, every array (1, …).
+
+        Raises:
+            RowError: the file cannot be read, no face is in it, or a judge failed or gave values that are not finite.
+        """
+        try:
+            hashed, image = self.hash_of(path)
+            known: dict[str, Features] = {}
+            for name in judges:
+                arrays = self._cache.get(self._judge_keys[name], hashed)
+                if arrays is None:
+                    image = read_image(path) if image is None else image
+                    arrays = self._judge(name, image, self.look(path, image).face)
+                    self._cache.put(self._judge_keys[name], hashed, arrays)
+                known[name] = cast("Features", arrays)
+            return known
+        except RowError as error:
+            raise RowError(f"{role}: {error}") from error
+
+    def _judge(self, name: str, image: Image, face: Face | None) -> Arrays:
+        if face is None:
+            raise RowError("no face found")
+        judge = self._loaded(name)
+        try:
+            with torch.inference_mode():
+                features = judge.features([image], [face])
+        except RowError:
+            raise
+        except Exception as error:
+            raise RowError(f"judge {name} raised {one_line(error)}") from error
+        for key, array in features.items():
+            if len(array) != 1 or not np.isfinite(array).all():
+                raise RowError(f"judge {name} gave {key} that is not one finite row")
+        return features
+
+    def _detector(self) -> Detector:
+        if not hasattr(self._thread, "detector"):
+            self._thread.detector = Detector(self._device)
+        return cast(Detector, self._thread.detector)
+
+    def _loaded(self, name: str) -> Judge:
+        judges: dict[str, Judge] = self._thread.__dict__.setdefault("judges", {})
+        if name not in judges:
+            judges[name] = load_judge(self._judges[name], self._device)
+        return judges[name]
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Torch on one core a thread; see the module's text."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _pack(face: Face | None) -> Mapping[str, NDArray[np.generic]]:
+    if face is None:
+        return {"found": np.zeros(1, np.uint8)}
+    return {
+        "found": np.ones(1, np.uint8),
+        "box": np.asarray(face.box, np.float32),
+        "points": np.asarray(face.points, np.float32),
+        "probability": np.asarray([face.probability], np.float64),
+        "others": np.asarray([face.others], np.int64),
+    }
+
+
+def _unpack(arrays: Arrays) -> Face | None:
+    if not arrays["found"][0]:
+        return None
+    return Face(
+        box=arrays["box"].astype(np.float32),
+        points=arrays["points"].astype(np.float32),
+        probability=float(arrays["probability"][0]),
+        others=int(arrays["others"][0]),
+    )

@@ -1,0 +1,85 @@
+"""A finished run, read from its folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mfim_bench.bench.fingerprint import SCHEMA
+from mfim_bench.bench.parts import Row, read_parts
+from mfim_bench.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Record:
+    """One method's run.
+
+    Attributes:
+        folder: where it lies.
+        manifest: ``inputs`` (hashed to the fingerprint) and what describes them: measures, pairs, environment.
+        rows: one a pair, in the protocol's order: pair, source_identity, target_identity, each measure's distance
+            (None in a failed row), reason (None in a scored one), note.
+        summary: see `mfim_bench.bench.summary.summarise`.
+    """
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    rows: Sequence[Row]
+    summary: Mapping[str, Any]
+
+    @property
+    def method(self) -> str:
+        return str(self.manifest["inputs"]["method"]["name"])
+
+    @property
+    def protocol(self) -> str:
+        return str(self.manifest["inputs"]["protocol"]["name"])
+
+    @property
+    def reference(self) -> bool:
+        """Whether the method is one of the protocol's references, which are read against and not ranked."""
+        return bool(self.manifest["reference"])
+
+    @property
+    def measures(self) -> Mapping[str, Mapping[str, Any]]:
+        """name → unit, digits, direction, version, judge, marks; in the order asked for."""
+        return {measure["name"]: measure for measure in self.manifest["measures"]}
+
+    @property
+    def data_hash(self) -> str:
+        """Names the exact images: runs with different ones cannot be compared."""
+        return str(self.manifest["inputs"]["protocol"]["content"])
+
+    def scored(self) -> dict[str, Row]:
+        """pair id → row, of the scored pairs."""
+        return {row["pair"]: row for row in self.rows if row["reason"] is None}
+
+    @classmethod
+    def load(cls, folder: Path) -> Record:
+        """Read a run folder.
+
+        Raises:
+            UsageError: it is none, of another schema, damaged, or not finished.
+        """
+        try:
+            manifest = json.loads((folder / "manifest.json").read_bytes())
+        except FileNotFoundError as error:
+            raise UsageError(f"{folder} is not a run: it has no manifest.json") from error
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{folder}/manifest.json cannot be read: {error}") from error
+        if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+            raise UsageError(f"{folder} was written by another version of mfim-bench; run it again")
+        if manifest.get("status") != "complete":
+            raise UsageError(f"{folder} is not finished; repeat the command that started it")
+        try:
+            rows = read_parts(folder / "parts", "score")
+            summary = json.loads((folder / "summary.json").read_bytes())
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{folder} is damaged ({error}); delete it and run again") from error
+        order = {pair["id"]: index for index, pair in enumerate(manifest["pairs"])}
+        if {row["pair"] for row in rows} != order.keys() or len(rows) != len(order):
+            raise UsageError(f"{folder} is damaged (its parts do not hold each pair once); delete it and run again")
+        return cls(folder, manifest, sorted(rows, key=lambda row: order[row["pair"]]), summary)

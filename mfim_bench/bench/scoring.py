@@ -1,0 +1,120 @@
+"""The score phase: swapped frames → features → distances, one row a pair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from mfim_bench.bench.eyes import Eyes, one_core
+from mfim_bench.bench.parts import Row, read_part, read_parts, score_schema, write_part
+from mfim_bench.bench.swapping import resize
+from mfim_bench.errors import RowError
+from mfim_bench.measure import Distance, MeasureSpec, PixelDistance, Role
+from mfim_bench.media.images import read_image
+from mfim_bench.plugins import one_line, resolve
+from mfim_bench.protocol import Pair
+
+if TYPE_CHECKING:
+    from mfim_bench.measure import Features
+
+PART = 16
+"""Pairs a part; fixed, so that a resumed run cuts them the same way."""
+
+Seen = Mapping[str, "Features"]
+
+
+def partner(pair: Pair, role: Role) -> Path | None:
+    """The image a swap is compared with."""
+    return {"source": pair.source.path, "target": pair.target.path, "truth": pair.truth}[role]
+
+
+class Scorer:
+    """Distances of each swapped frame by each measure.
+
+    Args:
+        measures: what to measure.
+        eyes: holds the judges of the measures.
+    """
+
+    def __init__(self, measures: Sequence[MeasureSpec], eyes: Eyes) -> None:
+        self.measures, self.eyes = measures, eyes
+        self._distances: dict[str, Any] = {m.name: resolve(m.distance) for m in measures}
+        self._judges: dict[str, list[str]] = {}
+        for role in ("swap", "source", "target", "truth"):
+            names = [m.judge.name for m in measures if m.judge and role in ("swap", m.compares)]
+            self._judges[role] = sorted(set(names))
+
+    def run(
+        self, pairs: Sequence[Pair], swaps: Mapping[str, Row], folder: Path, advance: Callable[[int], None]
+    ) -> list[Row]:
+        """Score what is not scored yet; all rows.
+
+        Args:
+            pairs: in the run's order.
+            swaps: pair id → row of the swap phase.
+            folder: of the run.
+            advance: told how many pairs are done.
+        """
+        parts = folder / "parts"
+        schema = score_schema([m.name for m in self.measures])
+        for start in range(0, len(pairs), PART):
+            chunk = pairs[start : start + PART]
+            part = parts / f"score-{start:06d}.parquet"
+            if [row["pair"] for row in read_part(part)] != [pair.id for pair in chunk]:
+                with one_core():
+                    write_part(part, list(self.eyes.map(lambda p: self._row(p, swaps[p.id], folder), chunk)), schema)
+            advance(len(chunk))
+        return read_parts(parts, "score")
+
+    def _row(self, pair: Pair, swap: Row, folder: Path) -> Row:
+        row: Row = {
+            "pair": pair.id,
+            "source_identity": pair.source.identity,
+            "target_identity": pair.target.identity,
+            "reason": swap["reason"],
+            "note": swap["note"],
+        }
+        distances: dict[str, float | None] = dict.fromkeys((m.name for m in self.measures), None)
+        if swap["reason"] is None:
+            try:
+                distances.update(self._measure(pair, folder / "images" / f"{pair.id}.png"))
+            except RowError as error:
+                row["reason"] = str(error)
+        return row | distances
+
+    def _measure(self, pair: Pair, image: Path) -> dict[str, float]:
+        seen: dict[str, Seen] = {"swap": self.eyes.features(image, self._judges["swap"], "swap")}
+        for role in ("source", "target", "truth"):
+            if names := self._judges[role]:
+                seen[role] = self.eyes.features(cast(Path, partner(pair, cast(Role, role))), names, role)
+        found: dict[str, float] = {}
+        for measure in self.measures:
+            try:
+                if measure.judge is None:
+                    value = self._pixels(measure, pair, image)
+                else:
+                    distance = cast("Distance", self._distances[measure.name])
+                    judge = measure.judge.name
+                    value = float(distance(seen["swap"][judge], seen[measure.compares][judge])[0])
+            except RowError:
+                raise
+            except Exception as error:
+                raise RowError(f"{measure.name} raised {one_line(error)}") from error
+            if not np.isfinite(value):
+                raise RowError(f"{measure.name} gave {value}")
+            found[measure.name] = value
+        return found
+
+    def _pixels(self, measure: MeasureSpec, pair: Pair, image: Path) -> float:
+        other = partner(pair, measure.compares)
+        if other is None or pair.region is None:
+            raise RowError(f"the protocol knows no {'region' if other else 'truth'} of this pair")
+        reference, region = read_image(other), read_image(pair.region)[..., 0]
+        height, width = reference.shape[:2]
+        if region.shape != (height, width):
+            raise RowError(f"region is {region.shape[1]}x{region.shape[0]} px, the {measure.compares} {width}x{height}")
+        swapped = resize(read_image(image), (width, height))
+        return float(cast("PixelDistance", self._distances[measure.name])(swapped, reference, region))
