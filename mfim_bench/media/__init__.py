@@ -1,0 +1,1 @@
+"""Reading and writing images and video: one place where files become uint8 RGB arrays, and back."""
