@@ -1,0 +1,62 @@
+"""Differentiable augmentation of what the discriminator sees, real and fake alike.
+
+After Zhao et al., "Differentiable Augmentation for Data-Efficient GAN Training", NeurIPS 2020. Each row draws its own values;
+images are (B, 3, S, S) in about [-1, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def _uniform(count: int, generator: torch.Generator, device: torch.device) -> Tensor:
+    return torch.rand(count, 1, 1, 1, generator=generator).to(device)
+
+
+def colour(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Brightness by up to 0.25, saturation by a factor in [0.5, 1.5], contrast in [0.75, 1.25]."""
+    batch = x.shape[0]
+    x = x + (_uniform(batch, generator, x.device) - 0.5) * 0.5
+    grey = x.mean(1, keepdim=True)
+    x = grey + (x - grey) * (_uniform(batch, generator, x.device) + 0.5)
+    mean = x.mean((1, 2, 3), keepdim=True)
+    return mean + (x - mean) * (0.5 * _uniform(batch, generator, x.device) + 0.75)
+
+
+def translate(x: Tensor, generator: torch.Generator, share: float = 0.125) -> Tensor:
+    """Shift by up to ``share`` of the side, whole pixels, reflecting at the border."""
+    batch, _, side, _ = x.shape
+    most = max(1, int(side * share))
+    shift = torch.randint(0, 2 * most + 1, (2, batch), generator=generator).to(x.device)
+    padded = F.pad(x, (most, most, most, most), mode="reflect")
+    steps = torch.arange(side, device=x.device)
+    rows, columns = shift[0, :, None] + steps, shift[1, :, None] + steps
+    picked = padded.permute(0, 2, 3, 1)[
+        torch.arange(batch, device=x.device)[:, None, None], rows[:, :, None], columns[:, None, :]
+    ]
+    return picked.permute(0, 3, 1, 2)
+
+
+def cutout(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Blank a square of half the side, centred anywhere."""
+    batch, _, side, _ = x.shape
+    centre = torch.randint(0, side, (2, batch), generator=generator).to(x.device)
+    steps = torch.arange(side, device=x.device)
+    rows = (steps[None] - centre[0, :, None]).abs() < side // 4
+    columns = (steps[None] - centre[1, :, None]).abs() < side // 4
+    hole = rows[:, None, :, None] & columns[:, None, None, :]
+    return x * (~hole)
+
+
+_KINDS = {"colour": colour, "translate": translate, "cutout": cutout}
+
+
+def augment(x: Tensor, kinds: Sequence[str], generator: torch.Generator) -> Tensor:
+    """Apply the kinds in order."""
+    for kind in kinds:
+        x = _KINDS[kind](x, generator)
+    return x

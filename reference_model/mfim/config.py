@@ -1,0 +1,159 @@
+"""Configurations: TOML files in ``configs/`` or anywhere, checked on reading.
+
+A value the paper does not give carries the comment ``[own choice]`` in the file.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+from mfim_bench.errors import UsageError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+
+class Part(BaseModel):
+    """Frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelConfig(Part):
+    """Sizes of the networks; see `mfim.generator`, `mfim.discriminator`, `mfim.encoder`."""
+
+    size: int
+    channel_base: int
+    channel_limit: int
+    discriminator_base: int
+    z_size: int
+    w_size: int
+    mapping_layers: int
+    body_widths: tuple[int, int, int, int]
+    body_units: tuple[int, int, int, int]
+    encoder_width: int
+    map_dividers: tuple[int, ...]
+    style_maps: bool
+
+
+class GanConfig(Part):
+    """Stage one: the generator as a GAN.
+
+    Attributes:
+        steps: length of the stage.
+        batch: rows a process and step.
+        learning_rate, discriminator_rate: of Adam.
+        betas: of Adam.
+        r1_gamma, r1_interval, r1_rows: weight, laziness, and rows of the batch that R1 sees.
+        ema: decay of the averaged generator at full length; shorter at the start.
+        style_mixing: share of batches whose codes come from two latents.
+        augment: what the discriminator's inputs go through, real and fake alike: translate, colour, cutout. Flips of the
+            data are always on.
+    """
+
+    steps: int = Field(gt=0)
+    batch: int = Field(gt=1)
+    learning_rate: float
+    discriminator_rate: float
+    betas: tuple[float, float]
+    r1_gamma: float
+    r1_interval: int = Field(gt=0)
+    r1_rows: int = Field(gt=0)
+    ema: float
+    style_mixing: float
+    augment: tuple[Literal["translate", "colour", "cutout"], ...]
+
+
+class LossConfig(Part):
+    """The lambdas of the seven-term objective; lpips is relative to the L1 inside the reconstruction term."""
+
+    id: float
+    recon: float
+    lpips: float
+    adv: float
+    r1: float
+    shape: float
+    pose: float
+    exp: float
+
+
+class SwapConfig(Part):
+    """Stage two: the encoder against the generator.
+
+    Attributes:
+        generator: "finetune" trains it along, "frozen" keeps stage one's weights (the style maps' strengths train still).
+        generator_rate: its learning rate when fine-tuned.
+        same_identity: share of rows whose source is another image of the target's own identity.
+        recon_ramp: (first, last) step between which the reconstruction weight of cross pairs rises from
+            ``recon_start`` times its value to its value; pairs of one identity have the full weight always.
+        perceptual: "lpips:PATH" (trunk's state dict on disk) or "supervisors" (stand-in, see `mfim.perceptual`).
+        recogniser, face3d: names or paths of the supervisors.
+        guard_*: see `mfim.training.guard`.
+    """
+
+    steps: int = Field(gt=0)
+    batch: int = Field(gt=1)
+    learning_rate: float
+    generator: Literal["finetune", "frozen"]
+    generator_rate: float
+    discriminator_rate: float
+    betas: tuple[float, float]
+    decay_from: float = Field(ge=0, le=1)
+    r1_interval: int = Field(gt=0)
+    r1_rows: int = Field(gt=0)
+    ema: float
+    same_identity: float = Field(ge=0, lt=1)
+    recon_start: float
+    recon_ramp: tuple[int, int]
+    perceptual: str
+    recogniser: str
+    face3d: str
+    weights: LossConfig
+    validate_every: int = Field(gt=0)
+    guard_from: int
+    guard_progress: float
+    guard_patience: int = Field(gt=0)
+
+
+class Config(Part):
+    """A whole configuration."""
+
+    name: str
+    summary: str
+    seed: int
+    precision: Literal["float32", "bfloat16"]
+    checkpoint_every: int = Field(gt=0)
+    picture_every: int = Field(gt=0)
+    model: ModelConfig
+    gan: GanConfig
+    swap: SwapConfig
+
+
+def names() -> list[str]:
+    """Names of the bundled configurations."""
+    return sorted(p.name.removesuffix(".toml") for p in resources.files("mfim").joinpath("configs").iterdir())
+
+
+def load(name: str | Path) -> Config:
+    """Read a bundled configuration by name, or a file by path.
+
+    Raises:
+        UsageError: unknown name, unreadable file, or a wrong or missing key.
+    """
+    path = Path(name)
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise UsageError(f"no such configuration file: {path}")
+        text = path.read_text()
+    elif str(name) in names():
+        text = resources.files("mfim").joinpath("configs", f"{name}.toml").read_text()
+    else:
+        raise UsageError(f"unknown configuration {str(name)!r}; known: {', '.join(names())}, or a path ending in .toml")
+    try:
+        return Config.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{name}: not TOML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"{name}: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from error

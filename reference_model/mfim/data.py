@@ -1,0 +1,178 @@
+"""Training data: face crops cut once from shards, kept as one memory-mapped file, drawn by step number.
+
+A batch depends on (seed, step, process) alone, so a resumed training sees what an undisturbed one sees.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from mfim_bench.errors import UsageError
+from torch import Tensor
+
+POINT_JITTER = 0.02
+"""Noise on the five points that place a crop, as a share of the distance between the eyes `[own choice]`: detectors err."""
+
+
+class ShardLike(Protocol):
+    """What is read of `mfim_protocols.virtual_faces.shards.Shards`."""
+
+    @property
+    def images(self) -> npt.NDArray[np.uint8]: ...
+    @property
+    def identity(self) -> npt.NDArray[np.int64]: ...
+    @property
+    def points5(self) -> npt.NDArray[np.float32]: ...
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Crops of a data set.
+
+    Attributes:
+        images: (N, S, S, 3) uint8 RGB, possibly memory-mapped.
+        identity: (N,) int64.
+        key: hash of what the crops were made from.
+    """
+
+    images: npt.NDArray[np.uint8]
+    identity: npt.NDArray[np.int64]
+    key: str
+
+    def __len__(self) -> int:
+        return len(self.identity)
+
+    def batch(self, index: npt.NDArray[np.int64]) -> Tensor:
+        """Images of variants: 2n is image n, 2n + 1 its mirror. Returns (B, 3, S, S) float32 in [-1, 1]."""
+        rows = self.images[index // 2]
+        mirrored = (index % 2).astype(bool)
+        rows = np.where(mirrored[:, None, None, None], rows[:, :, ::-1], rows)
+        return torch.from_numpy(np.ascontiguousarray(rows)).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+
+    def subset(self, keep: npt.NDArray[np.bool_], name: str) -> Faces:
+        """The rows where ``keep`` (N,) is true."""
+        return Faces(np.ascontiguousarray(self.images[keep]), self.identity[keep], f"{self.key}-{name}")
+
+    def split(self, share: float = 0.05) -> tuple[Faces, Faces]:
+        """Hold out the last identities, at least two: (training, validation)."""
+        people = np.unique(self.identity)
+        if len(people) < 4:
+            raise UsageError(f"at least 4 identities are needed to hold some out, got {len(people)}")
+        held = np.isin(self.identity, people[-max(2, round(share * len(people))) :])
+        return self.subset(~held, "train"), self.subset(held, "held")
+
+
+def cut(shards: ShardLike, size: int, template: str = "ffhq", seed: int = 0) -> npt.NDArray[np.uint8]:
+    """Cut every image by its five points as the harness does, with a little noise on the points; (N, size, size, 3) uint8."""
+    from mfim_bench.faces.templates import crop, crop_matrix
+
+    random = np.random.default_rng(seed)
+    count, height, width = shards.images.shape[:3]
+    out = np.empty((count, size, size, 3), np.uint8)
+    for k in range(count):
+        points = np.asarray(shards.points5[k], np.float64)
+        apart = float(np.linalg.norm(points[0] - points[1]))
+        noisy = points + random.normal(0.0, POINT_JITTER * apart, points.shape)
+        matrix = crop_matrix(noisy, template, size, image_size=(width, height))
+        out[k] = crop(np.asarray(shards.images[k]), matrix, size)
+    return out
+
+
+def prepare(directories: Sequence[Path], size: int, cache: Path) -> Faces:
+    """Crops of shard directories, cut once and cached under ``cache``; identities of different directories stay apart.
+
+    Raises:
+        UsageError: a directory is missing or no shard.
+    """
+    from mfim_protocols.virtual_faces.shards import Shards
+
+    parts: list[ShardLike] = []
+    for directory in directories:
+        if not directory.is_dir():
+            raise UsageError(f"no such folder of shards: {directory}")
+        parts.append(Shards.open(directory))
+    facts = [
+        [str(d.resolve()), list(p.images.shape), int(np.asarray(p.images[0]).astype(np.int64).sum())]
+        for d, p in zip(directories, parts, strict=True)
+    ]
+    key = hashlib.sha256(json.dumps([facts, size, POINT_JITTER]).encode()).hexdigest()[:16]
+    path = cache / f"crops-{key}.npy"
+    if not path.exists():
+        save_array(path, np.concatenate([cut(part, size, seed=k) for k, part in enumerate(parts)]))
+    offset, identities = 0, []
+    for part in parts:
+        identity = np.asarray(part.identity, np.int64)
+        identities.append(identity + offset)
+        offset += int(identity.max()) + 1
+    return Faces(np.load(path, mmap_mode="r"), np.concatenate(identities), key)
+
+
+def save_array(path: Path, array: npt.NDArray[Any]) -> None:
+    """Write an array by atomic rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}-{os.getpid()}.npy")
+    np.save(partial, array)
+    partial.replace(path)
+
+
+class Sampler:
+    """Draws variants (see `Faces.batch`) by step number.
+
+    Args:
+        identity: (N,) of the data set.
+        seed: of the training.
+        process: rank in a distributed training.
+    """
+
+    def __init__(self, identity: npt.NDArray[np.int64], seed: int, process: int = 0) -> None:
+        self.identity = identity
+        self.seed = seed
+        self.process = process
+        order = np.argsort(identity, kind="stable")
+        _, starts, counts = np.unique(identity[order], return_index=True, return_counts=True)
+        self._order = order
+        self._groups = {int(identity[order[s]]): (int(s), int(c)) for s, c in zip(starts, counts, strict=True)}
+        if len(self._groups) < 2:
+            raise UsageError("at least two identities are needed")
+
+    def _random(self, step: int, purpose: int) -> np.random.Generator:
+        return np.random.default_rng((self.seed, purpose, step, self.process))
+
+    def images(self, step: int, batch: int) -> npt.NDArray[np.int64]:
+        """Any images: (batch,) variants."""
+        return self._random(step, 0).integers(0, 2 * len(self.identity), batch)
+
+    def pairs(self, step: int, batch: int, same: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Sources and targets, (batch,) variants each; the first ``same`` rows share the identity, the others differ.
+
+        A source of the same identity is another image wherever the identity has two.
+        """
+        random = self._random(step, 1)
+        target = random.integers(0, len(self.identity), batch)
+        source = np.empty_like(target)
+        for row, t in enumerate(target):
+            who = int(self.identity[t])
+            start, count = self._groups[who]
+            if row < same:
+                others = self._order[start : start + count]
+                others = others[others != t] if count > 1 else others
+                source[row] = others[random.integers(0, len(others))]
+            else:
+                # Uniform over images of other identities: skip the run of the target's own in identity order.
+                place = random.integers(0, len(self.identity) - count)
+                source[row] = self._order[place if place < start else place + count]
+        flips = random.integers(0, 2, (2, batch))
+        return 2 * source + flips[0], 2 * target + flips[1]
+
+    def torch_generator(self, step: int, purpose: int) -> torch.Generator:
+        """Seeded by (seed, purpose, step, process): latents, noise, augmentation."""
+        return torch.Generator().manual_seed(int(self._random(step, 2 + purpose).integers(0, 2**62)))

@@ -1,0 +1,1 @@
+"""Training of the reference model: stage one (``gan``), stage two (``swap``), and what both share."""
