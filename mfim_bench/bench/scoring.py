@@ -13,7 +13,7 @@ from mfim_bench.bench.parts import Row, read_part, read_parts, score_schema, wri
 from mfim_bench.bench.swapping import resize
 from mfim_bench.errors import RowError
 from mfim_bench.measure import Distance, MeasureSpec, PixelDistance, Role
-from mfim_bench.media.images import read_image
+from mfim_bench.media.images import read_image, read_mask
 from mfim_bench.plugins import one_line, resolve
 from mfim_bench.protocol import Pair
 
@@ -112,7 +112,7 @@ class Scorer:
         other = partner(pair, measure.compares)
         if other is None or pair.region is None:
             raise RowError(f"the protocol knows no {'region' if other else 'truth'} of this pair")
-        reference, region = read_image(other), read_image(pair.region)[..., 0]
+        reference, region = read_image(other), read_mask(pair.region)
         height, width = reference.shape[:2]
         if region.shape != (height, width):
             raise RowError(f"region is {region.shape[1]}x{region.shape[0]} px, the {measure.compares} {width}x{height}")

@@ -22,7 +22,7 @@ class RunSettings:
         batch_size: pairs a call of the method's ``swap``. Judges see one image at a time whatever it is.
         seed: seeds torch and numpy before every batch of the method.
         out: root of run folders, the feature cache and the log of scorings.
-        workers: threads that read, detect and judge; None = one a core, at most 4, and 1 on a GPU. No number depends on it.
+        workers: threads that read, detect and judge; None = one a core, at most 4, 1 on a GPU. No number depends on it.
     """
 
     method: str
