@@ -94,7 +94,7 @@ class Detector:
         if face is None:
             margin = round(MARGIN * max(work.shape[:2]))
             face = self._search(work, COARSE_SHARE * short, margin)
-        if face is None and FINE_PIXELS < COARSE_SHARE * short:
+        if face is None and COARSE_SHARE * short > FINE_PIXELS:
             face = self._search(work, FINE_PIXELS, 0)
         if face is None:
             return None

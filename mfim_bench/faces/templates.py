@@ -5,9 +5,10 @@ pixel is (0, 0) in both. Templates:
 
 ``ffhq``
     The rule by which FFHQ was cropped (T. Karras, S. Laine, T. Aila, "A style-based generator architecture for GANs",
-    CVPR 2019, appendix; the rule of CelebA-HQ before it), with MTCNN's eye and mouth points in the place of the 68-point
-    averages. With e = right eye - left eye and m = mouth centre - eye centre: x = e - rot90(m), normalised, times
-    max(2.0 |e|, 1.8 |m|); the crop is the square of half side |x| around eye centre + 0.1 m, its upper side along x.
+    CVPR 2019, appendix; the rule of CelebA-HQ before it), on MTCNN's points where
+    the original averages 68-point landmarks. With e = right eye - left eye and m = mouth centre - eye centre:
+    x = e - rot90(m), normalised, times max(2.0 |e|, 1.8 |m|); the crop is the square of half side |x| around
+    eye centre + 0.1 m, its upper side along x.
     rot90(v) = (-v_y, v_x).
 ``arcface``
     The least-squares similarity (S. Umeyama, TPAMI 1991) of the five points to the published 112 x 112 template of

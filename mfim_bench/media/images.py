@@ -1,6 +1,6 @@
 """Image files to uint8 RGB arrays and back.
 
-Every reader of the benchmark goes through `read_image`, so two machines score the same pixels: EXIF rotation is applied,
+Every reader goes through `read_image`, so two machines score the same pixels: EXIF rotation is applied,
 16-bit, grey, palette, CMYK and transparent images become 8-bit RGB by the rules below, and a file that cannot be read
 becomes a `RowError` with a reason instead of a traceback.
 """
@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from mfim_bench.errors import RowError, UsageError
 
@@ -63,7 +63,7 @@ def read_image(path: Path | str, max_pixels: int = MAX_PIXELS) -> RGB:
         raise RowError(f"missing file: {path.name}") from None
     except Image.DecompressionBombError:
         raise RowError(f"image too large: {path.name} (limit {max_pixels} pixels)") from None
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise RowError(f"not an image: {path.name}") from None
     except OSError as error:
         raise RowError(f"cannot read {path.name}: {error.strerror or error}") from None

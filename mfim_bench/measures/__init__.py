@@ -1,0 +1,143 @@
+"""The measures that come with the benchmark. What each one measures exactly: docs/measures.md.
+
+This module is a plugin and stays light: listing measures imports no network.
+"""
+
+from __future__ import annotations
+
+from mfim_bench.hookspecs import hookimpl
+from mfim_bench.measure import JudgeSpec, MeasureSpec
+from mfim_bench.weights import WeightsSpec
+
+DLIB = JudgeSpec(
+    name="dlib",
+    factory="mfim_bench.networks.dlib_recogniser:judge",
+    version="1+mtcnn-1",
+    lineage=("real photographs (VGG, FaceScrub and others, by dlib's author)",),
+    weights=("dlib-face-recognition",),
+    card="docs/measures.md#identitydlib-l2",
+)
+FACE3D = JudgeSpec(
+    name="face3d",
+    factory="mfim_bench.networks.face3d:judge",
+    version="1+mtcnn-1",
+    lineage=("virtual-faces",),
+    weights=("face3d",),
+    card="docs/judges.md",
+)
+HOPENET = JudgeSpec(
+    name="hopenet",
+    factory="mfim_bench.networks.hopenet:judge",
+    version="1+mtcnn-1",
+    lineage=("virtual-faces",),
+    weights=("hopenet",),
+    card="docs/judges.md",
+)
+
+_DISTANCES = "mfim_bench.measures.distances"
+
+MEASURES = (
+    MeasureSpec(
+        name="identity@dlib-l2",
+        distance=f"{_DISTANCES}:embedding_l2",
+        compares="source",
+        unit="L2 of embeddings",
+        version="1",
+        judge=DLIB,
+        default=True,
+        summary="how far the swap's face is from the source's, to dlib's recogniser",
+    ),
+    MeasureSpec(
+        name="shape@vertex-mm",
+        distance=f"{_DISTANCES}:shape_rms",
+        compares="source",
+        unit="mm",
+        version="1",
+        judge=FACE3D,
+        default=True,
+        summary="RMS over the vertices of the neutral heads fitted to swap and source",
+    ),
+    MeasureSpec(
+        name="expression@vertex-mm",
+        distance=f"{_DISTANCES}:expression_rms",
+        compares="target",
+        unit="mm",
+        version="1",
+        judge=FACE3D,
+        default=True,
+        summary="RMS over the vertices of the expressions' displacements in swap and target",
+    ),
+    MeasureSpec(
+        name="pose@3dmm-radians",
+        distance=f"{_DISTANCES}:pose_radians",
+        compares="target",
+        unit="rad",
+        version="1",
+        judge=FACE3D,
+        default=True,
+        summary="L2 of yaw, pitch and roll of the heads fitted to swap and target",
+    ),
+    MeasureSpec(
+        name="pose-hn@hopenet-degrees",
+        distance=f"{_DISTANCES}:pose_degrees",
+        compares="target",
+        unit="deg",
+        version="1",
+        judge=HOPENET,
+        default=True,
+        digits=2,
+        summary="L2 of yaw, pitch and roll that HopeNet reads from swap and target",
+    ),
+    MeasureSpec(
+        name="error-inside@l1",
+        distance=f"{_DISTANCES}:l1_inside",
+        compares="truth",
+        unit="L1",
+        version="1",
+        default=True,
+        digits=4,
+        summary="mean absolute difference from the true swap inside the face region, colours in [0, 1]",
+    ),
+    MeasureSpec(
+        name="error-outside@l1",
+        distance=f"{_DISTANCES}:l1_outside",
+        compares="truth",
+        unit="L1",
+        version="1",
+        default=True,
+        digits=4,
+        summary="mean absolute difference from the true swap outside the face region, colours in [0, 1]",
+    ),
+)
+
+WEIGHTS = (
+    WeightsSpec(
+        name="dlib-face-recognition",
+        sha256="55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+        package="face_recognition_models:models/dlib_face_recognition_resnet_model_v1.dat",
+        licence="CC0-1.0",
+        summary="dlib's ResNet face recogniser, version 1; judges identity",
+    ),
+    WeightsSpec(
+        name="face3d",
+        package="mfim_bench:networks/weights/face3d.safetensors",
+        licence="Apache-2.0",
+        summary="open 3DMM judge: dense landmarks and their head model",
+    ),
+    WeightsSpec(
+        name="hopenet",
+        package="mfim_bench:networks/weights/hopenet.safetensors",
+        licence="Apache-2.0",
+        summary="open HopeNet judge: head pose in degrees",
+    ),
+)
+
+
+@hookimpl
+def mfim_bench_measures() -> tuple[MeasureSpec, ...]:
+    return MEASURES
+
+
+@hookimpl
+def mfim_bench_weights() -> tuple[WeightsSpec, ...]:
+    return WEIGHTS

@@ -1,0 +1,88 @@
+"""The distances of the measures; each takes features of N faces twice and returns float64 (N,)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mfim_bench.errors import RowError
+
+if TYPE_CHECKING:
+    from mfim_bench.measure import Features
+
+
+def embedding_l2(swap: Features, source: Features) -> NDArray[np.float64]:
+    """Euclidean distance of ``embedding`` (N, D), as it comes from the network."""
+    return np.linalg.norm(_difference(swap, source, "embedding"), axis=1)
+
+
+def shape_rms(swap: Features, source: Features) -> NDArray[np.float64]:
+    """Root of the mean over vertices of the squared distance in mm, of ``shape_vertices`` (N, 3V)."""
+    return _vertex_rms(_difference(swap, source, "shape_vertices"))
+
+
+def expression_rms(swap: Features, target: Features) -> NDArray[np.float64]:
+    """As `shape_rms`, of ``expression_vertices`` (N, 3V): displacements from the neutral face."""
+    return _vertex_rms(_difference(swap, target, "expression_vertices"))
+
+
+def pose_radians(swap: Features, target: Features) -> NDArray[np.float64]:
+    """L2 of the differences of yaw, pitch and roll, each wrapped to half a turn; ``pose`` (N, 3) radians."""
+    return _angles(_difference(swap, target, "pose"), 2 * np.pi)
+
+
+def pose_degrees(swap: Features, target: Features) -> NDArray[np.float64]:
+    """As `pose_radians`; ``pose`` (N, 3) degrees."""
+    return _angles(_difference(swap, target, "pose"), 360.0)
+
+
+def l1_inside(swap: NDArray[np.uint8], truth: NDArray[np.uint8], region: NDArray[np.uint8]) -> float:
+    """Mean absolute difference of two frames, weighted by the region.
+
+    Args:
+        swap: uint8 (H, W, 3).
+        truth: uint8 (H, W, 3).
+        region: uint8 (H, W); 255 = inside, 0 = outside, linear between.
+
+    Returns:
+        Mean over pixels and the three channels of \\|swap - truth\\| / 255; 0 = equal, 1 = black for white.
+
+    Raises:
+        RowError: the sizes differ, or nothing lies inside.
+    """
+    return _l1(swap, truth, region, region.astype(np.float64) / 255)
+
+
+def l1_outside(swap: NDArray[np.uint8], truth: NDArray[np.uint8], region: NDArray[np.uint8]) -> float:
+    """As `l1_inside`, weighted by what is not in the region."""
+    return _l1(swap, truth, region, 1 - region.astype(np.float64) / 255)
+
+
+def _difference(a: Features, b: Features, key: str) -> NDArray[np.float64]:
+    x, y = a[key].astype(np.float64), b[key].astype(np.float64)
+    if x.shape != y.shape or x.ndim != 2:  # or numpy would broadcast one row against many
+        raise ValueError(f"features '{key}' of shapes {x.shape} and {y.shape} cannot be compared")
+    return x - y
+
+
+def _vertex_rms(difference: NDArray[np.float64]) -> NDArray[np.float64]:
+    squares = (difference.reshape(len(difference), -1, 3) ** 2).sum(-1)
+    return np.asarray(np.sqrt(squares.mean(-1)))
+
+
+def _angles(difference: NDArray[np.float64], turn: float) -> NDArray[np.float64]:
+    wrapped = difference - turn * np.rint(difference / turn)
+    return np.linalg.norm(wrapped, axis=1)
+
+
+def _l1(
+    swap: NDArray[np.uint8], truth: NDArray[np.uint8], region: NDArray[np.uint8], weight: NDArray[np.float64]
+) -> float:
+    if swap.shape != truth.shape or swap.shape[:2] != region.shape:
+        raise RowError(f"sizes differ: swap {swap.shape}, truth {truth.shape}, region {region.shape}")
+    if weight.sum() <= 0:
+        raise RowError("the region mask leaves nothing to compare")
+    error = np.abs(swap.astype(np.float64) - truth).mean(-1) / 255
+    return float((error * weight).sum() / weight.sum())

@@ -1,0 +1,1 @@
+"""Judges: networks used to measure, never to train."""
