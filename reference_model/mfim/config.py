@@ -6,9 +6,10 @@ A value the paper does not give carries the comment ``[own choice]`` in the file
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from mfim_bench.errors import UsageError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -135,8 +136,12 @@ def names() -> list[str]:
     return sorted(p.name.removesuffix(".toml") for p in resources.files("mfim").joinpath("configs").iterdir())
 
 
-def load(name: str | Path) -> Config:
+def load(name: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read a bundled configuration by name, or a file by path.
+
+    Args:
+        name: of a bundled one, or a path ending in .toml.
+        overrides: ``"swap.weights.id=10"`` and the like, the value in TOML's syntax (a bare word is a string).
 
     Raises:
         UsageError: unknown name, unreadable file, or a wrong or missing key.
@@ -151,9 +156,28 @@ def load(name: str | Path) -> Config:
     else:
         raise UsageError(f"unknown configuration {str(name)!r}; known: {', '.join(names())}, or a path ending in .toml")
     try:
-        return Config.model_validate(tomllib.loads(text))
+        values = tomllib.loads(text)
+        for override in overrides:
+            _set(values, override)
+        return Config.model_validate(values)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{name}: not TOML: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         raise UsageError(f"{name}: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from error
+
+
+def _set(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise UsageError(f"an override reads key=value, not {override!r}")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *path, last = key.strip().split(".")
+    for part in path:
+        values = values.setdefault(part, {})
+        if not isinstance(values, dict):
+            raise UsageError(f"{override!r}: {part} is no section")
+    values[last] = value

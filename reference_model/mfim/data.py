@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from mfim_bench.errors import UsageError
+from mfim_bench.faces.templates import CropTemplate, crop, crop_matrix
 from torch import Tensor
 
 POINT_JITTER = 0.02
@@ -71,10 +72,8 @@ class Faces:
         return self.subset(~held, "train"), self.subset(held, "held")
 
 
-def cut(shards: ShardLike, size: int, template: str = "ffhq", seed: int = 0) -> npt.NDArray[np.uint8]:
+def cut(shards: ShardLike, size: int, template: CropTemplate = "ffhq", seed: int = 0) -> npt.NDArray[np.uint8]:
     """Cut every image by its five points as the harness does, with a little noise on the points; (N, size, size, 3) uint8."""
-    from mfim_bench.faces.templates import crop, crop_matrix
-
     random = np.random.default_rng(seed)
     count, height, width = shards.images.shape[:3]
     out = np.empty((count, size, size, 3), np.uint8)
@@ -93,13 +92,12 @@ def prepare(directories: Sequence[Path], size: int, cache: Path) -> Faces:
     Raises:
         UsageError: a directory is missing or no shard.
     """
-    from mfim_protocols.virtual_faces.shards import Shards
-
-    parts: list[ShardLike] = []
     for directory in directories:
         if not directory.is_dir():
             raise UsageError(f"no such folder of shards: {directory}")
-        parts.append(Shards.open(directory))
+    from mfim_protocols.virtual_faces.shards import Shards
+
+    parts: list[ShardLike] = [Shards.open(directory) for directory in directories]
     facts = [
         [str(d.resolve()), list(p.images.shape), int(np.asarray(p.images[0]).astype(np.int64).sum())]
         for d, p in zip(directories, parts, strict=True)

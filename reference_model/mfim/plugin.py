@@ -1,0 +1,55 @@
+"""What the reference model brings to mfim-bench. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mfim_bench.hookspecs import hookimpl
+from mfim_bench.method import MethodSpec
+from mfim_bench.weights import WeightsSpec
+
+if TYPE_CHECKING:
+    import typer
+
+VERSION = "0.1.0"
+CITATION = (
+    "Sanghyeon Na. MFIM: Megapixel Facial Identity Manipulation. ECCV 2022, pp. 143-159. "
+    "doi 10.1007/978-3-031-19778-9_9. Written from the paper; trained by mfim-bench on virtual faces."
+)
+WEIGHTS = WeightsSpec(
+    name="mfim-virtual-64",
+    package="mfim:weights/mfim-virtual-64.safetensors",
+    licence="Apache-2.0",
+    summary="MFIM at 64 px, trained on virtual faces; card: docs/cards/mfim.md",
+)
+
+
+@hookimpl
+def mfim_bench_methods() -> Sequence[MethodSpec]:
+    return [
+        MethodSpec(
+            name="mfim",
+            factory="mfim.method:load",
+            version=VERSION,
+            summary="MFIM (ECCV 2022) written from the paper, 64 px, trained on virtual faces",
+            size=64,
+            template="ffhq",
+            licence="Apache-2.0",
+            citation=CITATION,
+            weights=(WEIGHTS.name,),
+            trained_with=("mfim-recogniser", "mfim-face3d"),
+        )
+    ]
+
+
+@hookimpl
+def mfim_bench_weights() -> Sequence[WeightsSpec]:
+    return [WEIGHTS]
+
+
+@hookimpl
+def mfim_bench_commands(app: typer.Typer) -> None:
+    from mfim.commands import register
+
+    register(app)
