@@ -142,14 +142,38 @@ def paired_difference(
     return mean_interval(x - y, sources, targets, level)
 
 
+def ratio(
+    numerator: ArrayLike, denominator: ArrayLike, sources: Identities, targets: Identities, level: float = 0.95
+) -> Interval:
+    """Ratio of two means over the same pairs, with the delta method's interval; ``p`` is not given.
+
+    With r the ratio, the residual of a pair is (numerator − r · denominator) / mean(denominator), whose dyadic variance
+    is the ratio's. Where the denominator's own interval holds zero the ratio's is unbounded.
+
+    Args:
+        numerator, denominator: (n,) values, row i of both from the same pair.
+        sources, targets: the pairs' identities.
+        level: coverage aimed at.
+    """
+    x, y = _finite(numerator), _finite(denominator)
+    if len(x) != len(y):
+        raise ValueError("a ratio needs values of the same pairs")
+    whole = mean_interval(y, sources, targets, level)
+    if len(x) == 0 or whole.estimate == 0:
+        nothing = math.nan
+        return Interval(nothing, nothing, nothing, nothing, whole.df, whole.n, whole.identities, nothing)
+    value = float(x.mean()) / whole.estimate
+    result = _interval(value, (x - value * y) / whole.estimate, sources, targets, level)
+    low, high = (-math.inf, math.inf) if whole.low <= 0 <= whole.high else (result.low, result.high)
+    return Interval(value, low, high, result.se, result.df, result.n, result.identities, math.nan)
+
+
 def progress(
     method: ArrayLike, copy: ArrayLike, truth: ArrayLike, sources: Identities, targets: Identities, level: float = 0.95
 ) -> Interval:
-    """Share of the way from returning the target to the truth: (copy − method) / (copy − truth), of means.
+    """Share of the way from returning the target to the truth: (copy − method) / (copy − truth), of means; see `ratio`.
 
-    0 = no better than returning the target, 1 = as good as the truth. The interval is the delta method's: with r the
-    ratio, the residual of a pair is ((copy − method) − r · (copy − truth)) / mean(copy − truth), whose dyadic
-    variance is the ratio's. Where the denominator's own interval holds zero the ratio's is unbounded.
+    0 = no better than returning the target, 1 = as good as the truth.
 
     Args:
         method, copy, truth: (n,) distances of the three on the same pairs.
@@ -159,14 +183,7 @@ def progress(
     m, c, t = _finite(method), _finite(copy), _finite(truth)
     if not len(m) == len(c) == len(t):
         raise ValueError("progress needs the three distances of the same pairs")
-    whole = mean_interval(c - t, sources, targets, level)
-    if len(m) == 0 or whole.estimate == 0:
-        return Interval(math.nan, math.nan, math.nan, math.nan, whole.df, whole.n, whole.identities, math.nan)
-    ratio = float((c - m).mean()) / whole.estimate
-    result = _interval(ratio, ((c - m) - ratio * (c - t)) / whole.estimate, sources, targets, level)
-    if whole.low <= 0 <= whole.high:
-        return Interval(ratio, -math.inf, math.inf, result.se, result.df, result.n, result.identities, math.nan)
-    return result
+    return ratio(c - m, c - t, sources, targets, level)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -1,0 +1,1 @@
+"""What a person reads: the table, the page, comparisons of runs."""

@@ -1,0 +1,256 @@
+"""The table: methods as rows, measures as columns, and only such ranking as the data allow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tabulate import tabulate
+
+from mfim_bench import statistics
+from mfim_bench.bench.parts import Row
+from mfim_bench.bench.record import Record
+from mfim_bench.errors import UsageError
+from mfim_bench.statistics import Interval
+
+BEST, SELF_JUDGED, IN_DOMAIN = "▲", "†", "‡"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One mean.
+
+    Attributes:
+        interval: over the pairs that count.
+        digits: decimals to print.
+        self_judged: the judge trained the method; not ranked.
+        best: of the ranked methods.
+    """
+
+    interval: Interval
+    digits: int
+    self_judged: bool
+    best: bool
+
+    @property
+    def text(self) -> str:
+        if math.isnan(self.interval.estimate):
+            return "–"
+        half = self.interval.half_width
+        spread = f" ± {half:.{self.digits}f}" if math.isfinite(half) else ""
+        marks = (SELF_JUDGED if self.self_judged else "") + (f" {BEST}" if self.best else "")
+        return f"{self.interval.estimate:.{self.digits}f}{spread}{marks}"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One method."""
+
+    record: Record
+    cells: Mapping[str, Cell]
+    scored: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a method stands between references, on one measure.
+
+    Attributes:
+        measure: its name.
+        text: what 0 and 1 mean.
+        interval: of the ratio.
+    """
+
+    measure: str
+    text: str
+    interval: Interval
+
+    @property
+    def value(self) -> str:
+        low, high = self.interval.low, self.interval.high
+        return f"{self.interval.estimate:.3f} [{low:.3f}, {high:.3f}]" if math.isfinite(low) else "not defined"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The whole table.
+
+    Attributes:
+        title: protocol, split, pairs.
+        measures: name → description, of the columns.
+        lines: the methods.
+        ranked: whether best values are marked.
+        legend: what marks mean and why nothing is ranked.
+    """
+
+    title: str
+    measures: Mapping[str, Mapping[str, Any]]
+    lines: Sequence[Line]
+    ranked: bool
+    legend: Sequence[str]
+
+    def headers(self) -> list[str]:
+        """Column heads of several lines: name and arrow, variant, unit."""
+        heads = ["method"]
+        for name, measure in self.measures.items():
+            family, _, variant = name.partition("@")
+            arrow = "↓" if measure["lower_is_better"] else "↑"
+            mark = IN_DOMAIN if measure["in_domain"] else ""
+            heads.append(f"{family} {arrow}{mark}\n{variant}\n{measure['unit']}")
+        return [*heads, "scored", "failed"]
+
+    def text(self) -> str:
+        """For a terminal."""
+        rows = [
+            [line.record.method, *(cell.text for cell in line.cells.values()), line.scored, line.failed]
+            for line in self.lines
+        ]
+        align = ["left", *["right"] * (len(self.measures) + 2)]
+        grid = tabulate(rows, self.headers(), tablefmt="simple", colalign=align, disable_numparse=True)
+        return "\n".join([self.title, "", grid, "", *self.legend])
+
+
+def build(records: Sequence[Record], common: bool = False) -> Table:
+    """The table of several runs.
+
+    Args:
+        records: of one protocol, split and copy of the data.
+        common: count only the pairs that every one of them scored.
+
+    Raises:
+        UsageError: the runs measured other images, or with other measures.
+    """
+    if not records:
+        raise UsageError("no run to report")
+    check_comparable(records)
+    scored = [record.scored() for record in records]
+    if common:
+        shared = set.intersection(*(set(rows) for rows in scored))
+        scored = [{pair: row for pair, row in rows.items() if pair in shared} for rows in scored]
+    names = [name for name in records[0].measures if all(name in record.measures for record in records)]
+    ranked = [i for i, record in enumerate(records) if not record.reference]
+    same = len({frozenset(scored[i]) for i in ranked}) == 1
+    intervals = {name: [_interval(list(rows.values()), name) for rows in scored] for name in names}
+    best = {name: _best(name, records, intervals[name], ranked) for name in names} if same else {}
+    lines = []
+    for i, record in enumerate(records):
+        cells = {}
+        for name in names:
+            measure = record.measures[name]
+            is_best = best.get(name) == i
+            cells[name] = Cell(intervals[name][i], measure["digits"], measure["self_judged"], is_best)
+        failed = sum(row["reason"] is not None for row in record.rows)
+        lines.append(Line(record, cells, len(scored[i]), failed))
+    measures = {name: records[0].measures[name] for name in names}
+    return Table(_title(records, common), measures, lines, bool(best), _legend(lines, measures, len(ranked), same))
+
+
+def check_comparable(records: Sequence[Record]) -> None:
+    """Refuse runs whose numbers do not mean the same.
+
+    Raises:
+        UsageError: another protocol, split, data, or version of a measure.
+    """
+    first = records[0]
+    for other in records[1:]:
+        if (first.protocol, first.summary["protocol"]["split"]) != (other.protocol, other.summary["protocol"]["split"]):
+            raise UsageError(f"{first.folder} and {other.folder} are of different protocols or splits")
+        if first.data_hash != other.data_hash:
+            raise UsageError(f"{first.folder} and {other.folder} measured different images (content hashes differ)")
+        for name in first.measures.keys() & other.measures.keys():
+            if first.measures[name]["version"] != other.measures[name]["version"]:
+                raise UsageError(f"{first.folder} and {other.folder} used different versions of {name}")
+        judges, others = first.manifest["inputs"]["judges"], other.manifest["inputs"]["judges"]
+        for name in judges.keys() & others.keys():
+            if judges[name]["weights"] != others[name]["weights"]:
+                raise UsageError(f"{first.folder} and {other.folder} used different weights of judge {name}")
+
+
+def _interval(rows: Sequence[Row], name: str) -> Interval:
+    values = [row[name] for row in rows]
+    return statistics.mean_interval(values, *identities(rows))
+
+
+def identities(rows: Sequence[Row]) -> tuple[list[str], list[str]]:
+    """Source and target identities of rows."""
+    return [row["source_identity"] for row in rows], [row["target_identity"] for row in rows]
+
+
+def _best(name: str, records: Sequence[Record], intervals: Sequence[Interval], ranked: Sequence[int]) -> int | None:
+    able = [i for i in ranked if not records[i].measures[name]["self_judged"]]
+    able = [i for i in able if not math.isnan(intervals[i].estimate)]
+    if len(able) < 2:
+        return None
+    sign = 1 if records[able[0]].measures[name]["lower_is_better"] else -1
+    return min(able, key=lambda i: sign * intervals[i].estimate)
+
+
+def _title(records: Sequence[Record], common: bool) -> str:
+    summary = records[0].summary
+    pairs = sorted({len(record.rows) for record in records})
+    count = " or ".join(str(n) for n in pairs)
+    kind = ", pairs that all methods scored" if common else ""
+    return f"{records[0].protocol}, split {summary['protocol']['split']}, {count} pairs{kind}"
+
+
+def _legend(lines: Sequence[Line], measures: Mapping[str, Mapping[str, Any]], ranked: int, same: bool) -> list[str]:
+    legend = ["mean ± 95 % interval that allows for shared identities; ↓ lower is better"]
+    if any(cell.best for line in lines for cell in line.cells.values()):
+        legend.append(f"{BEST} best of the methods compared (references are not ranked)")
+    if any(cell.self_judged for line in lines for cell in line.cells.values()):
+        legend.append(f"{SELF_JUDGED} self-judged: this judge helped to train the method; not ranked")
+    if any(measure["in_domain"] for measure in measures.values()):
+        legend.append(f"{IN_DOMAIN} in-domain: the judge was trained on the protocol's own kind of data")
+    if ranked > 1 and not same:
+        legend.append("not ranked: the methods were scored on different pairs; --common counts the pairs all scored")
+    return legend
+
+
+def standings(record: Record, others: Sequence[Record]) -> list[Standing]:
+    """Where a method stands: progress from the target to the truth, and shares of the source's distance.
+
+    For a measure against the source: (target-copy − method) / (target-copy − truth), both references at the method's
+    own size. For one against the target: method / source-copy.
+
+    Args:
+        record: of the method.
+        others: of the references; what is missing there is left out here.
+    """
+    size = record.manifest["inputs"]["method"]["size"]
+    at = f"@{size}" if size else ""
+    by_name = {other.method: other for other in others}
+    copy, truth, source = by_name.get(f"target-copy{at}"), by_name.get(f"truth{at}"), by_name.get("source-copy")
+    found: list[Standing] = []
+    for name, measure in record.measures.items():
+        if measure["judge"] is None:
+            continue
+        if measure["compares"] == "source" and copy and truth:
+            rows, (m, c, t) = _common([record, copy, truth], name)
+            text = f"progress: 0 = {copy.method}, 1 = {truth.method}"
+            found.append(Standing(name, text, statistics.progress(m, c, t, *identities(rows))))
+        elif measure["compares"] == "target" and source:
+            rows, (m, s) = _common([record, source], name)
+            text = "share: 0 = the target, 1 = source-copy"
+            found.append(Standing(name, text, statistics.ratio(m, s, *identities(rows))))
+    return found
+
+
+def _common(records: Sequence[Record], name: str) -> tuple[list[Row], list[np.ndarray[Any, np.dtype[np.float64]]]]:
+    scored = [record.scored() for record in records]
+    pairs = [pair for pair in scored[0] if all(pair in rows and name in rows[pair] for rows in scored)]
+    values = [np.array([rows[pair][name] for pair in pairs], np.float64) for rows in scored]
+    return [scored[0][pair] for pair in pairs], values
+
+
+def standings_text(found: Sequence[Standing]) -> str:
+    """Standings for a terminal; empty when there is none."""
+    rows = [[s.measure.partition("@")[0], s.value, s.text] for s in found]
+    return (
+        tabulate(rows, ["measure", "standing [95 %]", "scale"], tablefmt="simple", disable_numparse=True)
+        if rows
+        else ""
+    )
