@@ -1,0 +1,3 @@
+"""These tests are the stranger's own: `tests/test_plugin_package.py` runs them where the package is installed."""
+
+collect_ignore = ["tests"]
