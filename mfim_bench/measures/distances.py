@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def embedding_l2(swap: Features, source: Features) -> NDArray[np.float64]:
     """Euclidean distance of ``embedding`` (N, D), as it comes from the network."""
-    return np.linalg.norm(_difference(swap, source, "embedding"), axis=1)
+    return np.asarray(np.linalg.norm(_difference(swap, source, "embedding"), axis=1))
 
 
 def shape_rms(swap: Features, source: Features) -> NDArray[np.float64]:
@@ -74,7 +74,7 @@ def _vertex_rms(difference: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _angles(difference: NDArray[np.float64], turn: float) -> NDArray[np.float64]:
     wrapped = difference - turn * np.rint(difference / turn)
-    return np.linalg.norm(wrapped, axis=1)
+    return np.asarray(np.linalg.norm(wrapped, axis=1))
 
 
 def _l1(

@@ -234,7 +234,7 @@ class IdentityJudge:
         chip = crop(image, chip_matrix(face.points), CHIP)
         with torch.inference_mode():
             batch = torch.from_numpy(chip).to(self.device).permute(2, 0, 1)[None].float() / 255
-            return self.network(batch)[0].float().cpu().numpy()
+            return np.asarray(self.network(batch)[0].float().cpu().numpy(), dtype=np.float32)
 
 
 def judge(device: torch.device) -> IdentityJudge:
