@@ -117,11 +117,11 @@ def _torso(posed: Array, scene: Scene) -> tuple[Array, Ints, Array]:
     rows = []
     cy, sy = np.cos(scene.body_yaw), np.sin(scene.body_yaw)
     # (down mm, half width, half depth, share of the ellipse) of each row
-    for down, wide, deep, share in [(-16, 0, 0, 0.0), (-15, 0, 0, 0.0), (4, 84, 74, 0.3), (20, 128, 88, 0.65), (42, 176, 98, 0.9), (70, 205, 108, 1), (140, 222, 118, 1), (420, 226, 120, 1)]:  # fmt: skip
+    for down, wide, deep, share in [(-4, 0, 0, 0.0), (-3, 0, 0, 0.0), (10, 84, 74, 0.3), (24, 128, 88, 0.65), (44, 176, 98, 0.9), (72, 205, 108, 1), (140, 222, 118, 1), (420, 226, 120, 1)]:  # fmt: skip
         x, z = wide * np.sin(angle), deep * np.cos(angle) - 12
         ellipse = np.stack([cy * x + sy * z, np.full(columns, -float(down)) - 12, -sy * x + cy * z], -1) + centre
         collar = centre + (start - centre) * (1.06 if share == 0 else 1.1)
-        collar[:, 1] += 12 if share == 0 else -down
+        collar[:, 1] += 3 if share == 0 else -down
         rows.append(collar * (1 - share) + ellipse * share)
     grid = np.stack(rows, 1)
     n = len(rows)
@@ -153,12 +153,12 @@ def _teeth(neutral: Array, moved: Array) -> list[tuple[NDArray[np.float64], NDAr
         shift = (neutral[anchors] - head.mean[anchors]).mean(0)
         if not upper:
             shift = shift + (moved[anchors] - neutral[anchors]).mean(0)
-        half = 25.0 if upper else 23.0
+        half = 24.0 if upper else 20.0
         x = half * np.sin(t * 1.25) / np.sin(1.25)
-        front = 3.0 if upper else 1.0
+        front = -1.0 if upper else -5.0
         z = mouth[2] + front - 26 * (1 - np.cos(t * 1.25)) / (1 - np.cos(1.25))
-        gum = mouth[1] + (9.0 if upper else -11.0)
-        tip = mouth[1] + (-1.0 if upper else -2.5) + (0.9 if upper else -0.6) * np.abs(t) ** 2
+        gum = mouth[1] + (9.0 if upper else -12.0)
+        tip = mouth[1] + (-1.0 if upper else -3.5) + (0.9 if upper else -0.6) * np.abs(t) ** 2
         rows = [np.stack([x, np.full_like(x, gum), z - 1.5], -1), np.stack([x, tip, z], -1)]
         vertices, triangles = _strip(rows[0] + shift, rows[1] + shift)
         canon = np.concatenate([np.stack([x, np.full_like(x, v), np.full_like(x, float(upper))], -1) for v in (1.0, 0.0)])
@@ -190,6 +190,17 @@ def posed_head(p: Portrait) -> tuple[Array, Array]:
     return moved, np.asarray(moved @ rotation(*p.scene.pose).T + _shift(p.scene), np.float32)
 
 
+@cache
+def _tuck() -> Array:
+    """(V, 3) mm: draws the lining of the mouth inwards, so that strong expressions don't push it through the cheeks."""
+    head = HeadModel.load()
+    inner = np.isin(head.part, [3, 4])
+    only = np.setdiff1d(np.unique(head.triangles[inner]), np.unique(head.triangles[~inner]))
+    out = np.zeros_like(head.mean)
+    out[only] = np.stack([-0.18 * head.mean[only, 0], np.zeros(len(only)), np.full(len(only), -4.0)], -1)
+    return out
+
+
 def _shift(scene: Scene) -> NDArray[np.float64]:
     return np.array([scene.offset[0], scene.offset[1] - CENTRE_HEIGHT, 0.0])
 
@@ -197,8 +208,9 @@ def _shift(scene: Scene) -> NDArray[np.float64]:
 def build(p: Portrait, visibility: Array) -> Mesh:
     """Assemble the mesh; ``visibility`` (V,) is the head's ambient visibility."""
     head = HeadModel.load()
-    moved, posed = posed_head(p)
+    moved, _ = posed_head(p)
     turn, shift = rotation(*p.scene.pose), _shift(p.scene)
+    posed = np.asarray((moved + _tuck()) @ turn.T + shift, np.float32)
     material = np.array([SKIN, EYE, MOUTH, MOUTH, TONGUE], np.int32)[head.part]
     attributes = np.stack([head.lips / 255.0, head.eyelids / 255.0, visibility, hair.coverage(p.scene)], -1)
     blocks = [(posed, vertex_normals(posed.astype(float), head.triangles), np.zeros_like(posed), head.mean, attributes, face_weight(), head.triangles, material)]

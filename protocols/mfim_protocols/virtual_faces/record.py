@@ -18,7 +18,7 @@ HAIR_STYLES = ("bald", "buzz", "short", "fade", "quiff", "fringe", "afro", "bob"
 BACKGROUNDS = ("gradient", "blobs", "bokeh", "stripes", "panels", "clouds")
 # The whitened coefficients are drawn wider than the fitted prior: with 1.0 a recogniser trained on real faces finds
 # virtual people more alike than real people are.
-SHAPE_SPREAD = 1.25
+SHAPE_SPREAD = 1.55
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def draw_identity(rng: np.random.Generator) -> Identity:
     # Dark skin rarely comes with pale brows or blue eyes.
     brow_colour = HAIR_COLOURS[min(int(rng.integers(0, 5 if melanin < 0.45 else 2)), 4)] * rng.uniform(0.6, 1.1)
     iris = IRIS_COLOURS[int(rng.integers(0, 6 if melanin < 0.5 else 2))] * rng.uniform(0.7, 1.3, 3)
-    shape = np.clip(rng.normal(0, SHAPE_SPREAD, 80), -3.2, 3.2)
+    shape = np.clip(rng.normal(0, SHAPE_SPREAD, 80), -3.5, 3.5)
     return Identity(
         shape=_floats(shape),
         melanin=round(melanin, 4),
@@ -134,7 +134,7 @@ def draw_identity(rng: np.random.Generator) -> Identity:
         freckles=round(float(max(0.0, rng.normal(-0.2, 0.5))), 4),
         stubble=round(float(max(0.0, rng.normal(-0.25, 0.5))), 4),
         skin_seed=int(rng.integers(1 << 30)),
-        brow=_floats([rng.uniform(1.8, 5.2), rng.normal(0, 2.0), rng.normal(0, 2.2), rng.normal(0, 2.0), rng.uniform(0.45, 1.0)]),
+        brow=_floats([rng.uniform(1.6, 6.0), rng.normal(0, 2.0), rng.normal(0, 2.2), rng.normal(0, 2.0), rng.uniform(0.45, 1.0)]),
         brow_colour=_floats(brow_colour),
         iris=_floats(iris),
         iris_size=round(float(rng.uniform(5.6, 6.8)), 3),
@@ -170,7 +170,7 @@ def draw_expression(rng: np.random.Generator) -> Vec:
     for group in rng.choice(len(groups), count, replace=False):
         if groups[group] == "blink" and rng.random() < 0.6:
             continue
-        strength = rng.beta(2.0, 1.3)
+        strength = rng.beta(1.8, 1.6)
         skew = rng.normal(0, 0.12)
         for action, weight in EXPRESSIONS[groups[group]].items():
             for side, sign in (("", 0), ("Left", 1), ("Right", -1)):
@@ -196,13 +196,13 @@ def draw_scene(rng: np.random.Generator) -> Scene:
     key = np.array([np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)])
     warm = rng.normal(0, 0.12)
     tint = np.array([1 + warm, 1.0, 1 - warm]) * rng.uniform(0.97, 1.03, 3)
-    contrast = rng.uniform(0.25, 1.0)
+    contrast = rng.uniform(0.25, 0.95)
     sky_tint = np.array([1 - 0.6 * warm, 1.0, 1 + 0.6 * warm]) * rng.uniform(0.92, 1.08, 3)
     rim_side = rng.choice([-1.0, 1.0])
     lid = rng.normal(0, [0.22, 0.13])
-    yaw = float(np.clip(rng.normal(0, 0.3), -0.75, 0.75))
-    pitch = float(np.clip(rng.normal(0, 0.15), -0.42, 0.42))
-    roll = float(np.clip(rng.normal(0, 0.12), -0.4, 0.4))
+    yaw = float(np.clip(rng.normal(0, 0.24), -0.65, 0.65))
+    pitch = float(np.clip(rng.normal(0, 0.11), -0.33, 0.33))
+    roll = float(np.clip(rng.normal(0, 0.11), -0.35, 0.35))
     hair = HAIR_COLOURS[int(rng.integers(len(HAIR_COLOURS)))] * rng.uniform(0.7, 1.3)
     palette = rng.uniform(0.02, 0.9, (3, 3)) ** 1.6
     if rng.random() < 0.5:  # most rooms are not colourful
@@ -212,7 +212,7 @@ def draw_scene(rng: np.random.Generator) -> Scene:
         gaze=_floats(np.clip(lid, -0.5, 0.5)),
         pose=_floats([yaw, pitch, roll]),
         distance=round(float(np.exp(rng.uniform(np.log(450), np.log(1800)))), 1),
-        view=round(float(rng.uniform(262, 345)), 1),
+        view=round(float(rng.uniform(255, 318)), 1),
         offset=_floats(rng.normal(0, 7, 2), 2),
         key_direction=_floats(key),
         key_colour=_floats(tint * contrast * 2.3),
@@ -232,7 +232,7 @@ def draw_scene(rng: np.random.Generator) -> Scene:
         cloth=_floats(rng.uniform(0.02, 0.8, 3) ** 1.5),
         cloth_pattern=int(rng.integers(0, 4)),
         body_yaw=round(float(yaw * rng.uniform(0, 0.8)), 4),
-        exposure=round(float(np.exp(rng.normal(0.05, 0.22))), 4),
+        exposure=round(float(np.exp(rng.normal(0.12, 0.17))), 4),
         grain=round(float(abs(rng.normal(0, 0.008))), 5),
     )  # fmt: skip
 

@@ -91,10 +91,10 @@ def _brows(p: Portrait) -> Array:
     line = HeadModel.load().mean[HeadModel.load().brow].copy()
     _, arch, tilt, gap, _ = p.identity.brow
     t = np.linspace(0, 1, line.shape[1])
-    # The mesh is coarse here: fair the heights along the brow before shaping it.
+    # The mesh is coarse here: fair the line along the brow before shaping it.
     for side, sign in ((0, -1.0), (1, 1.0)):
-        line[side, :, 1] = np.polyval(np.polyfit(t, line[side, :, 1], 2), t)
-        line[side, :, 0] += sign * gap * (1 - t)
+        line[side, :, 0] = sign * (11.0 + 38.0 * t + gap * (1 - t))
+        line[side, :, 1] = np.polyval(np.polyfit(t, line[:, :, 1].mean(0), 2), t)
         line[side, :, 1] += arch * np.sin(np.pi * t) + tilt * (t - 0.5)
     return np.asarray(line, np.float32)
 

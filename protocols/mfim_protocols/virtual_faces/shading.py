@@ -345,7 +345,7 @@ def shade(
                             else:
                                 fresnel = 0.35 + 0.65 * wp.pow(1.0 + wp.dot(n, ray), 3.0)
                                 shine_key = wp.pow(wp.max(wp.dot(n, half_key), 0.0), power) * gloss * lit * fresnel
-                                colour = colour + look.key_colour * shine_key + around * (gloss * 0.12 * fresnel)
+                                colour = colour + look.key_colour * shine_key + around * (wp.min(gloss, 0.3) * 0.12 * fresnel)
                             face = float(0.0)
                             if kind != HAIR and kind != CLOTH:
                                 face = step01(0.2, 0.6, part)

@@ -1,0 +1,1 @@
+"""Training of the open judges on virtual faces; nothing here is needed to judge."""

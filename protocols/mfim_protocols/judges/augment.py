@@ -1,0 +1,84 @@
+"""What happens to a crop before a network sees it in training: jitter of the crop, and the damage real frames carry.
+
+Cheap on purpose (OpenCV on uint8, one image at a time): two CPU cores have to train on it. All ranges are `[own choice]`.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+Matrix = NDArray[np.float64]
+_NOISE = np.random.default_rng(0).standard_normal(1 << 20).astype(np.float32)
+
+
+def jitter_points(points: NDArray[np.floating], rng: np.random.Generator, share: float = 0.012) -> NDArray[np.float64]:
+    """Noise on (5, 2) points: ``share`` of four eye distances (about the side of the crop), as a detector makes."""
+    side = 4 * np.linalg.norm(points[1] - points[0]) + 1e-6
+    return np.asarray(points + rng.normal(0, share * side, (5, 2)))
+
+
+def jitter_matrix(
+    matrix: Matrix, size: int, rng: np.random.Generator, scale: float = 0.05, shift: float = 0.02, turn: float = 0.0
+) -> Matrix:
+    """Scale (log-normal), shift (share of the side) and turn (radians) a crop about its centre."""
+    factor, angle = np.exp(rng.normal(0, scale)), rng.normal(0, turn) if turn else 0.0
+    c, s = factor * np.cos(angle), factor * np.sin(angle)
+    centre = (size - 1) / 2
+    linear = np.array([[c, -s], [s, c]])
+    out = linear @ matrix
+    out[:, 2] += centre - linear @ [centre, centre] + rng.normal(0, shift * size, 2)
+    return out
+
+
+def degrade(image: Image, rng: np.random.Generator, strength: float = 1.0) -> Image:
+    """Resolution (a face crop of 48 px to the full size), blur, noise, JPEG and colour, each with its own chance.
+
+    Args:
+        image: (S, S, 3) uint8.
+        strength: factor on every chance.
+    """
+    size = image.shape[0]
+    if rng.random() < 0.8 * strength:
+        image = colour(image, rng)
+    if rng.random() < 0.45 * strength:
+        small = int(rng.uniform(min(44, size), size))
+        image = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        up = (cv2.INTER_LINEAR, cv2.INTER_CUBIC)[int(rng.integers(2))]
+        image = cv2.resize(image, (size, size), interpolation=up)  # type: ignore[assignment]
+    if rng.random() < 0.25 * strength:
+        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.3, 1.6)))  # type: ignore[assignment]
+    if rng.random() < 0.3 * strength:
+        start = int(rng.integers(len(_NOISE) - image.size))
+        noise = _NOISE[start : start + image.size].reshape(image.shape) * np.float32(rng.uniform(1, 10))
+        image = np.clip(image + noise, 0, 255).astype(np.uint8)
+    if rng.random() < 0.35 * strength:
+        image = jpeg(image, int(rng.integers(30, 96)))
+    return image
+
+
+def colour(image: Image, rng: np.random.Generator) -> Image:
+    """Exposure, contrast, white balance and saturation, through one lookup table a channel; grey now and then."""
+    level = np.arange(256, dtype=np.float32) / 255
+    gamma, contrast = np.exp(rng.normal(0, 0.2)), np.exp(rng.normal(0, 0.15))
+    gains = np.exp(rng.normal(0, 0.15) + rng.normal(0, 0.06, 3))
+    table = np.stack([((level**gamma * gain - 0.5) * contrast + 0.5) for gain in gains], -1)
+    out = cv2.LUT(image, np.clip(table * 255, 0, 255).astype(np.uint8)[None])
+    saturation = 0.0 if rng.random() < 0.04 else float(np.exp(rng.normal(0, 0.2)))
+    grey = cv2.cvtColor(cv2.cvtColor(out, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    return np.asarray(cv2.addWeighted(out, saturation, grey, 1 - saturation, 0), np.uint8)
+
+
+def jpeg(image: Image, quality: int) -> Image:
+    """Through JPEG and back."""
+    coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
+
+
+def worn(image: Image) -> Image:
+    """The fixed damage of the "degraded" figures on the cards: half the resolution, then JPEG at quality 40."""
+    size = image.shape[0]
+    small = cv2.resize(image, (size // 2, size // 2), interpolation=cv2.INTER_AREA)
+    return jpeg(np.asarray(cv2.resize(small, (size, size), interpolation=cv2.INTER_CUBIC), np.uint8), 40)

@@ -1,0 +1,42 @@
+"""``mfim-bench train judge-face3d``: the open 3DMM judge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from mfim_bench.networks import face3d
+from mfim_protocols.judges import data, landmarks, loop
+
+
+def train(shards: Sequence[Path], val: Sequence[Path], fold: str, settings: loop.Settings) -> dict[str, object]:
+    """Train, calibrate on held-out training identities, evaluate on ``val``, write the file.
+
+    Returns:
+        The figures that the file carries.
+    """
+    faces = data.load(shards, fold)
+    fitted, held = faces.hold_out(0.05)
+    cropper = data.Cropper("box", face3d.SIZE, face3d.ZOOM)
+    task = landmarks.LandmarkTask(fitted, cropper)
+    torch.manual_seed(settings.seed)
+    model = face3d.build(landmarks.head_fit(fitted), landmarks.mean_landmarks(task, settings.seed))
+    outcome = loop.train(model, task.batch, task.loss, settings)
+    network = outcome.network.cpu().float()
+    assert isinstance(network, face3d.Face3d)
+    calibration = landmarks.calibrate(network, landmarks.LandmarkTask(held, cropper), settings.seed)
+    figures: dict[str, object] = {
+        "trained_on": {"images": len(fitted), "identities": fitted.identities, "fold": fold, "seed": settings.seed},
+        "run": {"minutes": round(outcome.seconds / 60, 2), "steps": outcome.steps, "batch": settings.batch},
+        "loss": {"first": round(outcome.first_loss, 4), "last": round(outcome.last_loss, 4)},
+        "calibration": calibration,
+    }
+    face3d.save(network, settings.out, {"network": "face3d", "figures": figures})
+    # Figures of the file as it will be read, in half precision.
+    validation = data.load(val)
+    figures["validation"] = landmarks.evaluate(face3d.load(settings.out), landmarks.LandmarkTask(validation, cropper))
+    face3d.save(face3d.load(settings.out), settings.out, {"network": "face3d", "figures": figures})
+    settings.checkpoint.unlink(missing_ok=True)
+    return figures
