@@ -76,7 +76,7 @@ class HeadFit(nn.Module):
 
     Args:
         mean: (K, 3) mm.
-        shape_basis: (S, K, 3) mm per unit of a whitened coefficient (prior: standard normal).
+        shape_basis: (S, K, 3) mm per unit of a whitened coefficient (prior: N(0, 1) until `calibrate_prior`).
         expression_basis: (E, K, 3) mm at action 1.
         expression_mean: (E,) and
         expression_covariance: (E, E): the prior of the actions.
@@ -86,6 +86,7 @@ class HeadFit(nn.Module):
     basis: Tensor
     expression_mean: Tensor
     expression_covariance: Tensor
+    shape_deviation: Tensor
     inverse_distance: Tensor
     noise_vectors: Tensor
     noise_gains: Tensor
@@ -106,6 +107,7 @@ class HeadFit(nn.Module):
         self.register_buffer("basis", torch.cat([shape_basis, expression_basis]))
         self.register_buffer("expression_mean", expression_mean)
         self.register_buffer("expression_covariance", expression_covariance)
+        self.register_buffer("shape_deviation", torch.ones(self.shapes))
         # Mean and deviation of one over the camera's distance (1/mm); calibration replaces it.
         self.register_buffer("inverse_distance", torch.tensor([1 / 800, 1 / 1600]))
         # How the network's errors hang together, in units of the deviations it states; calibration replaces it.
@@ -136,6 +138,24 @@ class HeadFit(nn.Module):
         self.noise_vectors.zero_()[:, :rank] = vectors[:, -rank:].to(self.noise_vectors)
         self.noise_gains.zero_()[:rank] = gains.to(self.noise_gains)
         self.noise_floor.fill_(float(floor.rsqrt()))
+
+    def camera_of(self, landmarks: Tensor, pose: Tensor, shape: Tensor, expression: Tensor) -> Fit:
+        """The fit of a known head: only the camera is sought, by least squares on the true landmarks (B, K, 2)."""
+        rotation = rotation_of(pose)
+        turned = self.vertices(shape, expression) @ rotation.transpose(1, 2)
+        flat = torch.stack([turned[..., 0], -turned[..., 1]], -1)
+        shift = landmarks.mean(1)
+        solution = shift.new_zeros(len(landmarks), 4, 1)
+        one, zero = torch.ones_like(turned[..., 0]), torch.zeros_like(turned[..., 0])
+        constant = torch.stack([torch.stack([one, zero], -1), torch.stack([zero, one], -1)], -1)
+        for _ in range(4):  # u = tx + s·Yx + k·(u - tx)·Yz is linear once tx on the right side is known
+            by_inverse = (landmarks - shift[:, None]) * turned[..., 2:]
+            design = torch.cat([flat[..., None] / 100, by_inverse[..., None] / 100, constant], -1).flatten(1, 2)
+            normal = design.transpose(1, 2) @ design
+            solution = torch.linalg.solve(normal, design.transpose(1, 2) @ landmarks.flatten(1)[..., None])
+            shift = solution[:, 2:, 0]
+        scale, inverse = solution[:, 0] / 100, solution[:, 1] / 100
+        return Fit(rotation, torch.cat([scale.clamp_min(1e-6).log(), shift, inverse], 1), shape, expression)
 
     def whiten(self, values: Tensor) -> Tensor:
         """Multiply (B, 2K, ·), already divided by the deviations, by the inverse root of the errors' covariance."""
@@ -192,7 +212,7 @@ class HeadFit(nn.Module):
         precision[CAMERA - 1, CAMERA - 1] = self.inverse_distance[1].to(like) ** -2
         at = CAMERA + self.shapes
         mean[at:] = self.expression_mean
-        precision[range(CAMERA, at), range(CAMERA, at)] = 1.0
+        precision[range(CAMERA, at), range(CAMERA, at)] = self.shape_deviation.to(like) ** -2
         ridge = 1e-4 * torch.eye(self.actions, dtype=like.dtype, device=like.device)
         precision[at:, at:] = torch.linalg.inv(self.expression_covariance.to(like) + ridge)
         return mean, precision
@@ -238,17 +258,23 @@ class HeadFit(nn.Module):
             fit.expression + delta[:, at:],
         )
 
-    def newton(self, fit: Fit, landmarks: Tensor, deviations: Tensor, damping: Tensor | float = 0.0) -> Tensor:
-        """(B, P) Gauss-Newton increment; differentiable by landmarks and deviations."""
+    def newton(self, fit: Fit, landmarks: Tensor, deviations: Tensor, damping: Tensor | None = None) -> Tensor:
+        """(B, P) Gauss-Newton increment; differentiable by the landmarks (deviations count as given)."""
         mean, precision = self.prior(landmarks)
-        inverse = (1 / deviations).repeat_interleave(2, 1)[..., None]
-        jacobian = self.whiten(self.jacobian(fit) * inverse)
-        residual = self.whiten((landmarks - self.project(fit)).flatten(1)[..., None] * inverse)
-        normal = jacobian.transpose(1, 2) @ jacobian + precision
-        right = (jacobian.transpose(1, 2) @ residual)[..., 0] + (mean - self.unknowns(fit)) @ precision
-        if isinstance(damping, Tensor):
-            normal = normal + torch.diag_embed(damping[:, None] * normal.diagonal(dim1=1, dim2=2))
-        return torch.linalg.solve(normal, right)
+        with torch.no_grad():
+            inverse = (1 / deviations).repeat_interleave(2, 1)[..., None]
+            jacobian = self.whiten(self.jacobian(fit) * inverse)
+            normal = jacobian.transpose(1, 2) @ jacobian + precision
+            # Unknowns differ by orders of magnitude in unit; a unit diagonal keeps the digits.
+            unit = normal.diagonal(dim1=1, dim2=2).rsqrt()
+            normal = normal * unit[:, :, None] * unit[:, None]
+            if damping is not None:
+                normal.diagonal(dim1=1, dim2=2).add_(damping[:, None])
+            factor = torch.linalg.cholesky(normal)
+            pull = (mean - self.unknowns(fit)) @ precision
+        residual = self.whiten((landmarks - self.project(fit).detach()).flatten(1)[..., None] * inverse)
+        right = (jacobian.transpose(1, 2) @ residual)[..., 0] + pull
+        return unit * torch.cholesky_solve((unit * right)[..., None], factor)[..., 0]
 
     def cost(self, fit: Fit, landmarks: Tensor, deviations: Tensor) -> Tensor:
         """(B,) negative log posterior up to a constant."""
@@ -290,4 +316,4 @@ class HeadFit(nn.Module):
         fit = self.solve(landmarks.detach(), deviations.detach(), iterations)
         if not (torch.is_grad_enabled() and landmarks.requires_grad):
             return fit
-        return self.step(fit, self.newton(fit, landmarks, deviations.detach()))
+        return self.step(fit, self.newton(fit, landmarks, deviations))

@@ -1,0 +1,205 @@
+"""The open 3DMM judge: dense landmarks with their uncertainty, and a head model fitted to them.
+
+Crop: the ``box`` template (upright, no roll removed) at `ZOOM`, `SIZE` px, RGB in [0, 1], (x - 0.5) / 0.25. A small ResNet
+states for each of K vertices where it is and how sure that is; `face3d_fit.HeadFit` turns that into a head. Features are
+in millimetres at the K vertices (the front of the face), so that their RMS is the distance, whatever the coefficients.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import timm
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mfim_bench.faces.templates import crop, crop_matrix
+from mfim_bench.networks.face3d_fit import Fit, HeadFit
+
+if TYPE_CHECKING:
+    from mfim_bench.faces.detect import Face
+    from mfim_bench.measure import Features
+
+SIZE, ZOOM = 112, 0.9
+BACKBONE, CHANNELS = "resnet18", (32, 64, 128, 256)
+CHUNK = 32
+"""Images a forward pass; fixed, so that memory does not grow with the number of frames."""
+
+
+class LandmarkNet(nn.Module):
+    """Image -> K landmarks and their log deviations, in units where the crop spans [-1, 1].
+
+    The last feature map is squeezed to a few channels and flattened, not averaged: where things are is the question.
+
+    Args:
+        start: (K, 2) mean landmarks, the output of an untrained network.
+        backbone: name of a timm network that takes ``features_only``.
+        arguments: for timm.
+        size: side S of the square input.
+    """
+
+    def __init__(self, start: Tensor, backbone: str, arguments: dict[str, Any], size: int, squeeze: int = 48) -> None:
+        super().__init__()
+        self.size = size
+        self.backbone = timm.create_model(backbone, pretrained=False, features_only=True, **arguments)
+        channels = self.backbone.feature_info.channels()[-1]
+        reduction = self.backbone.feature_info.reduction()[-1]
+        self.squeeze = nn.Sequential(nn.Conv2d(channels, squeeze, 1, bias=False), nn.BatchNorm2d(squeeze), nn.ReLU())
+        self.points = nn.Linear(squeeze * (-(-size // reduction)) ** 2, start.numel())
+        self.deviation = nn.Linear(channels, len(start))
+        nn.init.normal_(self.points.weight, std=1e-3)
+        nn.init.normal_(self.deviation.weight, std=1e-3)
+        with torch.no_grad():
+            self.points.bias.copy_(start.flatten())
+            self.deviation.bias.fill_(-2.5)
+
+    def stages(self, images: Tensor) -> list[Tensor]:
+        """(B, 3, S, S) in [0, 1] -> the backbone's feature maps, finest first."""
+        maps: list[Tensor] = self.backbone((images - 0.5) / 0.25)
+        return maps
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, S, S) in [0, 1] -> landmarks (B, K, 2) and log deviations (B, K), float32."""
+        last = self.stages(images)[-1]
+        points = self.points(self.squeeze(last).flatten(1)).float()
+        deviation = self.deviation(last.mean((2, 3))).float()
+        return points.unflatten(1, (-1, 2)), deviation.clamp(-7.0, 1.0)
+
+
+class Face3d(nn.Module):
+    """`LandmarkNet` and `HeadFit` as one set of weights."""
+
+    def __init__(self, net: LandmarkNet, fit: HeadFit) -> None:
+        super().__init__()
+        self.net, self.fit = net, fit
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Fit:
+        """(B, 3, S, S) in [0, 1] -> fitted heads, float64 (the normal equations lose digits in float32)."""
+        landmarks, deviations = self.net(images)
+        fit: Fit = self.fit(landmarks.double(), deviations.double().exp())
+        return fit
+
+
+def build(fit: HeadFit, start: Tensor | None = None) -> Face3d:
+    """The judge's architecture around a head model."""
+    if start is None:
+        start = torch.zeros(len(fit.mean), 2)
+    return Face3d(LandmarkNet(start, BACKBONE, {"channels": CHANNELS}, SIZE), fit)
+
+
+def empty_fit(state: dict[str, Tensor], prefix: str = "fit.") -> HeadFit:
+    """A `HeadFit` of the sizes found in a file of weights."""
+    basis, actions = state[f"{prefix}basis"], len(state[f"{prefix}expression_mean"])
+    zeros = torch.zeros_like(basis, dtype=torch.float32)
+    return HeadFit(
+        torch.zeros_like(zeros[0]),
+        zeros[:-actions],
+        zeros[-actions:],
+        torch.zeros(actions),
+        torch.zeros(actions, actions),
+        rank=state[f"{prefix}noise_vectors"].shape[1],
+    )
+
+
+class Face3dJudge:
+    """Implements `mfim_bench.measure.Judge`; see `features`."""
+
+    def __init__(self, network: Face3d, device: torch.device) -> None:
+        self.network = network.eval().to(device)
+        self.device = device
+
+    def features(self, images: Sequence[NDArray[np.uint8]], faces: Sequence[Face]) -> Features:
+        """Heads of N frames.
+
+        Args:
+            images: N frames, uint8 RGB (H, W, 3).
+            faces: the face found in each.
+
+        Returns:
+            ``shape_vertices`` (N, 3K) mm: the neutral head at zero pose; ``expression_vertices`` (N, 3K) mm: how the
+            expression displaces it; ``pose`` (N, 3) radians: yaw, pitch, roll in the frame's axes; ``landmarks``
+            (N, 2K) px of the frame.
+        """
+        matrices = [crop_matrix(face.points, "box", SIZE, zoom=ZOOM) for face in faces]
+        crops = np.stack([crop(i, m, SIZE) for i, m in zip(images, matrices, strict=True)]) if len(images) else None
+        columns: dict[str, list[Tensor]] = {
+            "shape_vertices": [],
+            "expression_vertices": [],
+            "pose": [],
+            "landmarks": [],
+        }
+        model = self.network.fit
+        for start in range(0, len(images), CHUNK):
+            assert crops is not None
+            part = torch.from_numpy(crops[start : start + CHUNK]).to(self.device).permute(0, 3, 1, 2).float() / 255
+            fit = self.network(part)
+            neutral = model.vertices(fit.shape, torch.zeros_like(fit.expression))
+            moved = torch.einsum("bk,kvc->bvc", fit.expression, model.expression_basis.to(fit.expression))
+            columns["shape_vertices"].append(neutral.flatten(1))
+            columns["expression_vertices"].append(moved.flatten(1))
+            columns["pose"].append(fit.angles)
+            columns["landmarks"].append(model.project(fit))
+        size = 3 * len(model.mean)
+        widths = {"shape_vertices": size, "expression_vertices": size, "pose": 3}
+        out = {
+            name: torch.cat(columns[name]).float().cpu().numpy() if columns[name] else np.zeros((0, width), np.float32)
+            for name, width in widths.items()
+        }
+        half = SIZE / 2
+        points = np.zeros((len(images), len(model.mean), 2))
+        for row, (crop_points, matrix) in enumerate(
+            zip(torch.cat(columns["landmarks"]).cpu().numpy() if columns["landmarks"] else [], matrices, strict=True)
+        ):
+            inside = (crop_points + 1) * half - 0.5
+            points[row] = (inside - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
+        out["landmarks"] = points.reshape(len(images), -1).astype(np.float32)
+        return out
+
+
+def save(network: nn.Module, path: Path, metadata: dict[str, object]) -> None:
+    """Weights in half precision, atomically; metadata as JSON strings."""
+    from safetensors.torch import save_file
+
+    state = {
+        name: value.half().contiguous() if value.is_floating_point() else value.contiguous()
+        for name, value in network.state_dict().items()
+    }
+    # Half precision starts at 6e-8 and steps by 1/1024: enough for every buffer but the inverse distance's deviation.
+    for name, value in network.state_dict().items():
+        if name.endswith(("inverse_distance", "running_var", "expression_covariance")):
+            state[name] = value.float().contiguous()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    save_file(state, part, {key: json.dumps(value) for key, value in metadata.items()})
+    part.replace(path)
+
+
+def metadata(path: Path) -> dict[str, Any]:
+    """What a file says about its own training."""
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        return {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+
+
+def load(path: Path) -> Face3d:
+    """A trained network, on the CPU, in float32."""
+    from mfim_bench import weights
+
+    state = dict(weights.load(path))
+    network = build(empty_fit(state))
+    network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    return network.eval()
+
+
+def judge(device: torch.device) -> Face3dJudge:
+    """The judge with the weights that ship."""
+    from mfim_bench import weights
+
+    return Face3dJudge(load(weights.path("face3d")), device)
