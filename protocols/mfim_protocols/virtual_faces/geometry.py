@@ -40,7 +40,7 @@ def face_weight() -> Array:
     """(V,) 1 on the face, 0 on skull, ears and neck, smooth between: what a face swap may replace."""
     head = HeadModel.load()
     x, y, z = head.mean.T.astype(float)
-    oval = np.sqrt((x / 70) ** 2 + ((y - 4) / np.where(y > 4, 100, 108)) ** 2)
+    oval = np.sqrt((x / 70) ** 2 + ((y - 4) / np.where(y > 4, 91, 108)) ** 2)
     weight = _smooth((1.08 - oval) / 0.3) * _smooth((z + 82) / 45)
     # Below the jaw the neck begins: fade from the chin's underside backwards.
     weight *= np.where(y < -70, _smooth((z + 0.55 * (-70 - y) + 42) / 40), 1)
