@@ -23,7 +23,7 @@ POINTS = np.array(
     [[0.225492, 0.215990], [0.754761, 0.215990], [0.490127, 0.515625], [0.254149, 0.780233], [0.726104, 0.780233]]
 )
 CENTRE, HALF_WIDTH, HALF_HEIGHT, EXPONENT = (0.490127, 0.54), 0.47, 0.58, 2.6
-FORESHORTENING = 1.6
+FORESHORTENING = 2.0
 """A face turned aside shows its far half narrower: this factor times the nose's offset from the middle [own choice]."""
 SMOOTHING = 0.02
 """Of the spline, in units of the squared eye distance: points carry noise [own choice]."""
@@ -76,17 +76,20 @@ def swap_faces(
         The swap, uint8 (H', W', 3), and the mask of what changed, uint8 (H', W'), 0 or 255.
 
     Raises:
-        RowError: the target's face lies outside its crop.
+        RowError: the faces share no pixel of the crop.
     """
-    mask = face_mask(target_points, target.shape[:2])
+    # Where both show a face: what a turned source hides stays the target's.
+    layers = np.dstack([source, face_mask(source_points, source.shape[:2])])
+    warped = warp(layers, source_points, target_points, target.shape[:2])
+    mask = np.where(warped[..., 3] > 127, face_mask(target_points, target.shape[:2]), 0).astype(np.uint8)
     if not mask.any():
-        raise RowError("poisson: the target's face lies outside its crop")
-    warped = warp(source, source_points, target_points, target.shape[:2])
-    matched = match_colours(warped, target, mask)
+        raise RowError("poisson: the faces of source and target share no pixel of the crop")
+    matched = match_colours(np.ascontiguousarray(warped[..., :3]), target, mask)
     # seamlessClone centres the mask's bounding box on a point: this one puts it where it was.
     x, y, width, height = cv2.boundingRect(mask)
     centre = (x + width // 2, y + height // 2)
-    return cv2.seamlessClone(matched, target, mask.copy(), centre, cv2.NORMAL_CLONE), mask
+    blended = cv2.seamlessClone(matched, target, mask.copy(), centre, cv2.NORMAL_CLONE)
+    return np.asarray(blended, dtype=np.uint8), mask
 
 
 def warp(
@@ -98,19 +101,19 @@ def warp(
     """Move an image so that its points come to lie on others, by a smoothing thin-plate spline.
 
     Args:
-        image: uint8 (H, W, 3).
+        image: uint8 (H, W, C), up to four channels.
         points: (N, 2) pixels of the image.
         onto: (N, 2) pixels of the result.
         size: (height, width) of the result.
 
     Returns:
-        uint8 (height, width, 3); outside the image its border repeated in mirror.
+        uint8 (height, width, C); outside the image its mirror image.
     """
     unit = float(np.linalg.norm(onto[1] - onto[0])) or 1.0
     spline = RBFInterpolator(onto / unit, points, kernel="thin_plate_spline", smoothing=SMOOTHING, degree=1)
     grid = np.stack(np.meshgrid(np.arange(size[1]), np.arange(size[0])), axis=-1).reshape(-1, 2)
     where = spline(grid / unit).reshape(*size, 2).astype(np.float32)
-    moved = cv2.remap(image, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+    moved = cv2.remap(image, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     return np.asarray(moved, dtype=np.uint8)
 
 
@@ -130,7 +133,8 @@ def face_mask(points: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.
     turn = float((np.append(points[2], 1) @ to_mean)[0] - CENTRE[0])  # > 0: the nose points to image right
     y, x = np.mgrid[: size[0], : size[1]]
     inside = np.stack([x, y, np.ones(size)], axis=-1) @ to_mean - CENTRE
-    far = np.where(inside[..., 0] * turn > 0, np.clip(1 - FORESHORTENING * abs(turn), 0.4, 1), 1)
+    # Never less than what holds the far eye.
+    far = np.where(inside[..., 0] * turn > 0, np.clip(1 - FORESHORTENING * abs(turn), 0.75, 1), 1)
     reach = np.abs(inside[..., 0]) / (HALF_WIDTH * far), np.abs(inside[..., 1]) / HALF_HEIGHT
     mask = np.where(reach[0] ** EXPONENT + reach[1] ** EXPONENT < 1, 255, 0).astype(np.uint8)
     mask[:2] = mask[-2:] = 0
@@ -156,9 +160,9 @@ def match_colours(image: NDArray[np.uint8], like: NDArray[np.uint8], mask: NDArr
     gain = np.clip((b[inside].std(0) + 1e-3) / (a[inside].std(0) + 1e-3), *SPREAD)
     moved = (a - a[inside].mean(0)) * gain + b[inside].mean(0)
     rgb = cv2.cvtColor(moved.astype(np.float32), cv2.COLOR_LAB2RGB)
-    return np.rint(np.clip(rgb, 0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.rint(np.clip(rgb, 0, 1) * 255), dtype=np.uint8)
 
 
 def _to_uint8(image: Tensor) -> NDArray[np.uint8]:
     array = image.detach().float().clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
-    return np.ascontiguousarray(array)
+    return np.ascontiguousarray(array, dtype=np.uint8)
