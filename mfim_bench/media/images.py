@@ -28,7 +28,7 @@ MAX_PIXELS = 50_000_000
 """Larger images are refused before they are decoded (a small file can ask for any amount of memory)."""
 
 # Raster formats only: Pillow would hand EPS to an external program.
-_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "TIFF", "PPM", "GIF", "JPEG2000")
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "GIF", "JPEG2000")
 
 
 def read_image(path: Path | str, max_pixels: int = MAX_PIXELS) -> RGB:
