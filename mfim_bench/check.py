@@ -83,7 +83,7 @@ def _ask(spec: MethodSpec, registry: Registry, device: torch.device, seed: int) 
         yield Finding("note", "results", "a folder of results; `mfim-bench score` says which pairs it lacks")
     elif spec.size == 0:
         if isinstance(method, FrameMethod):
-            yield from _frames(method, frames(registry), seed)
+            yield from _frames(method, shipped_frames(registry) or drawn_frames(), seed)
         else:
             yield Finding("FAIL", "kind", "size=0 wants swap_frame(source, target); for crops give the spec a size")
     elif isinstance(method, Method):
@@ -95,9 +95,7 @@ def _ask(spec: MethodSpec, registry: Registry, device: torch.device, seed: int) 
 # Methods on crops ---------------------------------------------------------------------------------------------------
 
 
-def _crops(
-    method: Method, spec: MethodSpec, registry: Registry, device: torch.device, seed: int
-) -> Iterator[Finding]:
+def _crops(method: Method, spec: MethodSpec, registry: Registry, device: torch.device, seed: int) -> Iterator[Finding]:
     source, target = (torch.stack(side).to(device) for side in crops(spec, registry))
     before = source.clone(), target.clone()
 
@@ -188,10 +186,11 @@ def _remarks(out: torch.Tensor, source: torch.Tensor, target: torch.Tensor) -> I
 def crops(spec: MethodSpec, registry: Registry) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """`BATCH` source and target crops as the method wants them, each float32 (3, S, S) in [0, 1]."""
     sides: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
-    detector = Detector(torch.device("cpu"))
-    for pair in frames(registry):
+    shipped = shipped_frames(registry) if spec.template != "none" else []
+    detector = Detector(torch.device("cpu")) if shipped else None
+    for pair in shipped or drawn_frames():
         for side, frame in zip(sides, pair, strict=True):
-            face = detector.detect([frame])[0] if spec.template != "none" else None
+            face = detector.detect([frame])[0] if detector else None
             if face is not None:
                 height, width = frame.shape[:2]
                 matrix = crop_matrix(face.points, spec.template, spec.size, image_size=(width, height))
@@ -251,8 +250,8 @@ def _frames(method: FrameMethod, pairs: Sequence[tuple[Image, Image]], seed: int
         yield Finding("note", "effect", "returns the source unchanged")
 
 
-def frames(registry: Registry) -> list[tuple[Image, Image]]:
-    """`BATCH` pairs of frames, uint8 RGB (H, W, 3), from a protocol that ships its images, else drawn."""
+def shipped_frames(registry: Registry) -> list[tuple[Image, Image]]:
+    """`BATCH` pairs of frames, uint8 RGB (H, W, 3), from a protocol that ships its images; empty without one."""
     for spec in registry.protocols.values():
         if spec.data_required:
             continue
@@ -263,6 +262,11 @@ def frames(registry: Registry) -> list[tuple[Image, Image]]:
             continue
         if len(found) == BATCH:
             return found
+    return []
+
+
+def drawn_frames() -> list[tuple[Image, Image]]:
+    """`BATCH` pairs of frames, each `drawn`."""
     return [(drawn(2 * index), drawn(2 * index + 1)) for index in range(BATCH)]
 
 

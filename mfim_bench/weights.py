@@ -12,6 +12,7 @@ import importlib.util
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,7 +186,8 @@ def load(path: Path) -> dict[str, torch.Tensor]:
         import argparse
 
         # A training script's options: plain data, and the one class that public StyleGAN2 checkpoints need.
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, about old formats
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

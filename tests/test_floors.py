@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "mfim_bench"
 
 FLOORS = [
-    {"method", "protocol", "measure", "hookspecs", "errors", "weights", "adhoc", "plugins"},
+    {"method", "protocol", "measure", "hookspecs", "errors", "weights", "adhoc", "plugins", "cli_groups"},
     {"references", "media"},
     {"faces", "adapters"},
     {"networks"},
@@ -25,7 +25,7 @@ FLOORS = [
 
 `weights` is on the lowest floor because hooks name `WeightsSpec`; it holds that and the standard library at its top.
 """
-NO_TORCH = ["method", "protocol", "measure", "hookspecs", "errors", "weights", "adhoc", "plugins", "references", "testing"]
+NO_TORCH = ["method", "protocol", "measure", "hookspecs", "errors", "weights", "adhoc", "plugins", "references", "testing", "cli_groups"]
 HEAVY = {"torch", "torchvision", "timm", "cv2", "scipy", "numpy", "matplotlib", "PIL", "pyarrow", "facenet_pytorch", "av"}
 OUTSIDE = {"mfim", "mfim_protocols", "mfim_bench_classical"}
 

@@ -6,7 +6,6 @@ Exit codes: 0 done; 1 the work finished but something in it failed; 2 wrong use 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import sys
 from collections.abc import Sequence
@@ -41,8 +40,6 @@ def build() -> typer.Typer:
         pass
 
     for name in MODULES:
-        if importlib.util.find_spec(f"mfim_bench.cli.{name}") is None:
-            continue
         importlib.import_module(f"mfim_bench.cli.{name}").register(app)
     source = plugins()
     for plugin in source.loaded:
