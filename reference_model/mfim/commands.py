@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
 from mfim_bench.cli_groups import group
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ def train(
     out: OutOption = None,
     first: FirstOption = None,
     resume: Annotated[bool, typer.Option(help="Go on from OUT's checkpoint.")] = False,
-    steps: Annotated[int | None, typer.Option(help="Stop at this step; the schedule stays the configuration's.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Stop at this step; the schedule stays the configuration's.")
+    ] = None,
     minutes: Annotated[float | None, typer.Option(help="Stop after this long, with a checkpoint.")] = None,
     device: Annotated[str, typer.Option(help="auto or cpu.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads; default: torch's.")] = None,
@@ -51,9 +54,8 @@ def train(
     ] = None,
 ) -> None:
     """Train MFIM: stage one (gan), then stage two (swap)."""
-    from mfim_bench.errors import UsageError
-
     from mfim import config as configs
+    from mfim_bench.errors import UsageError
 
     settings = configs.load(config, override or ())
     if out is None:

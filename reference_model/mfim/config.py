@@ -11,8 +11,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from mfim_bench.errors import UsageError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mfim_bench.errors import UsageError
 
 
 class Part(BaseModel):
@@ -49,8 +50,8 @@ class GanConfig(Part):
         r1_gamma, r1_interval, r1_rows: weight, laziness, and rows of the batch that R1 sees.
         ema: decay of the averaged generator at full length; shorter at the start.
         style_mixing: share of batches whose codes come from two latents.
-        augment: what the discriminator's inputs go through, real and fake alike: translate, colour, cutout. Flips of the
-            data are always on.
+        augment: what the discriminator's inputs go through, real and fake alike: translate, colour, cutout. Flips of
+            the data are always on.
     """
 
     steps: int = Field(gt=0)
@@ -83,7 +84,7 @@ class SwapConfig(Part):
     """Stage two: the encoder against the generator.
 
     Attributes:
-        generator: "finetune" trains it along, "frozen" keeps stage one's weights (the style maps' strengths train still).
+        generator: "finetune" trains it along, "frozen" keeps it as stage one left it, but for the maps' strengths.
         generator_rate: its learning rate when fine-tuned.
         same_identity: share of rows whose source is another image of the target's own identity.
         recon_ramp: (first, last) step between which the reconstruction weight of cross pairs rises from

@@ -16,12 +16,13 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from mfim_bench.errors import UsageError
-from mfim_bench.faces.templates import CropTemplate, crop, crop_matrix
 from torch import Tensor
 
+from mfim_bench.errors import UsageError
+from mfim_bench.faces.templates import CropTemplate, crop, crop_matrix
+
 POINT_JITTER = 0.02
-"""Noise on the five points that place a crop, as a share of the distance between the eyes `[own choice]`: detectors err."""
+"""Noise on the five points that place a crop, as a share of the eyes' distance `[own choice]`: detectors err."""
 
 
 class ShardLike(Protocol):
@@ -73,7 +74,7 @@ class Faces:
 
 
 def cut(shards: ShardLike, size: int, template: CropTemplate = "ffhq", seed: int = 0) -> npt.NDArray[np.uint8]:
-    """Cut every image by its five points as the harness does, with a little noise on the points; (N, size, size, 3) uint8."""
+    """Cut every image by its five points as the harness does, with slightly noisy points; (N, size, size, 3) uint8."""
     random = np.random.default_rng(seed)
     count, height, width = shards.images.shape[:3]
     out = np.empty((count, size, size, 3), np.uint8)

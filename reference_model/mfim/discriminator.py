@@ -67,7 +67,7 @@ class Discriminator(nn.Module):
 
 
 def r1_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
-    """Mean over rows of the squared norm of the logit's gradient at real images; R1 of Mescheder et al., without gamma/2.
+    """Mean over rows of the squared norm of the logit's gradient at real images: R1 (Mescheder et al.) but for gamma/2.
 
     Args:
         real: (B, 3, S, S).

@@ -1,8 +1,8 @@
 """The facial attribute encoder: IR-SE body, feature pyramid, map-to-code and map-to-map blocks.
 
-Source of the outline: the MFIM paper and the encoder of pSp (Richardson et al., CVPR 2021): taps at the ends of the body's
-stages, a top-down pyramid, and stride-two convolutions that shrink a map to a code. What a level reads, one M2C block
-a resolution, and the shape of the M2M block are `[own choice]`.
+Source of the outline: the MFIM paper and the encoder of pSp (Richardson et al., CVPR 2021): taps at the ends of the
+body's stages, a top-down pyramid, and stride-two convolutions that shrink a map to a code. What a level reads, one M2C
+block a resolution, and the shape of the M2M block are `[own choice]`.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ class Body(nn.Module):
     def __init__(self, widths: Sequence[int], units: Sequence[int]) -> None:
         super().__init__()
         first = widths[0]
-        self.input_layer = nn.Sequential(nn.Conv2d(3, first, 3, 1, 1, bias=False), nn.BatchNorm2d(first), nn.PReLU(first))
+        self.input_layer = nn.Sequential(
+            nn.Conv2d(3, first, 3, 1, 1, bias=False), nn.BatchNorm2d(first), nn.PReLU(first)
+        )
         blocks: list[nn.Module] = []
         self.ends: list[int] = []
         before = first

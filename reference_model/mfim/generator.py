@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from mfim.layers import Linear, ModulatedConv, activate, upsample
 
 MAP_STRENGTH = 0.3
-"""First value of each style map's strength `[own choice]`; zero would leave the encoder's map blocks without a gradient."""
+"""First value of each style map's strength `[own choice]`; zero would leave the map blocks without a gradient."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +109,13 @@ class Synthesis(nn.Module):
                 layers.append(StyledConv(before, here, up=code.kind == "conv_up"))
             before = here
         self.layers = nn.ModuleList(layers)
+
+    def use(self, *, noise: bool, maps: Sequence[int] = ()) -> None:
+        """Let only the strengths that a stage uses have gradients: of the noise, of the maps at these indices."""
+        for index, layer in enumerate(self.layers):
+            if isinstance(layer, StyledConv):
+                layer.noise_strength.requires_grad_(noise)
+                layer.map_strength.requires_grad_(index in maps)
 
     def forward(
         self,

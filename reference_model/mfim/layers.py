@@ -92,9 +92,7 @@ class Conv(nn.Module):
         activation: add a bias and end with `activate`; else the layer has neither.
     """
 
-    def __init__(
-        self, inputs: int, outputs: int, kernel: int, *, down: bool = False, activation: bool = True
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, down: bool = False, activation: bool = True) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs)) if activation else None

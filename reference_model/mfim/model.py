@@ -32,6 +32,12 @@ class MFIM(nn.Module):
             config.map_dividers,
         )
         self.use_maps = config.style_maps
+        self.synthesis.use(noise=False, maps=self.map_indices)
+
+    @property
+    def map_indices(self) -> list[int]:
+        """Indices of the codes whose layers take a style map."""
+        return [k for group in self.encoder.map_indices.values() for k in group] if self.use_maps else []
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         """Swap: codes up to 16 px and the style maps of the target, codes from 32 px of the source.
@@ -55,8 +61,8 @@ class MFIM(nn.Module):
         Args:
             sources: N tensors (B, 3, S, S).
             target: (B, 3, S, S).
-            cuts: N - 1 rising resolutions above 32; source k + 1 gives the codes from ``cuts[k]`` px on. Where global ends
-                and local begins is not known of the paper: `[own choice]` of the caller.
+            cuts: N - 1 rising resolutions above 32; source k + 1 gives the codes from ``cuts[k]`` px on. Where
+                global ends and local begins is not known of the paper: `[own choice]` of the caller.
         """
         identities = [self.encoder(source, maps=False) for source in sources]
         return self.compose(identities, self.encoder(target, maps=self.use_maps), cuts)

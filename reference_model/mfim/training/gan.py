@@ -24,6 +24,7 @@ def build(config: Config) -> tuple[Mapping, Synthesis, Discriminator]:
     size = config.model
     torch.manual_seed(config.seed)
     synthesis = Synthesis(size.size, size.channel_base, size.channel_limit)
+    synthesis.use(noise=True)
     mapping = Mapping(synthesis.codes, size.z_size, size.w_size, size.mapping_layers)
     return mapping, synthesis, Discriminator(size.size, size.discriminator_base, size.channel_limit)
 

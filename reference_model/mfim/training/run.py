@@ -13,15 +13,18 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from mfim_bench.errors import UsageError
+from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 
 from mfim.config import Config
+from mfim_bench.errors import UsageError
 
 
 def accelerator(device: str = "auto") -> Accelerator:
     """The process's accelerator. Autocast is entered by hand, since R1 and the codes must stay in float32."""
-    return Accelerator(cpu=device == "cpu", mixed_precision="no")
+    # Every buffer is either averaged apart (EMA) or a batch norm's, which may differ between processes.
+    distributed = DistributedDataParallelKwargs(broadcast_buffers=False)
+    return Accelerator(cpu=device == "cpu", mixed_precision="no", kwargs_handlers=[distributed])
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:

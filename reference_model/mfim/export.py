@@ -1,0 +1,90 @@
+"""Weights as safetensors: float16 on disk, float32 in use, with what they are in the metadata."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mfim.config import Config, ModelConfig
+from mfim.model import MFIM
+from mfim.training.run import read
+from mfim_bench.errors import UsageError
+
+FORMAT = "mfim-1"
+
+
+def export_checkpoint(checkpoint: Path, config: Config, path: Path) -> str:
+    """Write the averaged weights of a stage-two checkpoint.
+
+    Returns:
+        One line: file, size, sha256.
+
+    Raises:
+        UsageError: no such checkpoint, or one of stage one.
+    """
+    from mfim_bench.weights import sha256
+
+    state = read(checkpoint)
+    if "mfim_ema" not in state:
+        raise UsageError(f"{checkpoint} is no checkpoint of stage two")
+    model = MFIM(ModelConfig.model_validate_json(state["model"]))
+    model.load_state_dict(state["mfim_ema"])
+    about = {
+        "config": str(state.get("config", config.model_dump_json())),
+        "steps": str(state["step"]),
+        "trained_on": "virtual faces" if config.name.startswith("virtual") else config.name,
+        "licence": "Apache-2.0",
+    }
+    write(model, path, ModelConfig.model_validate_json(state["model"]), about)
+    return f"{path}: {path.stat().st_size / 1e6:.2f} MB, sha256 {sha256(path)}"
+
+
+def write(model: MFIM, path: Path, config: ModelConfig, about: dict[str, str]) -> None:
+    """Write a model, atomically."""
+    tensors: dict[str, Tensor] = {}
+    for name, value in model.state_dict().items():
+        value = value.detach().cpu().contiguous()
+        tensors[name] = value.half() if value.dtype.is_floating_point else value
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}-{os.getpid()}")
+    save_file(tensors, partial, metadata={"format": FORMAT, "model": config.model_dump_json(), **about})
+    partial.replace(path)
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """What a file of ours says about itself.
+
+    Raises:
+        UsageError: unreadable, or not ours.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise UsageError(f"{path} is no readable safetensors file") from error
+    if found.get("format") != FORMAT:
+        raise UsageError(f"{path} holds no weights of mfim (format {FORMAT})")
+    return found
+
+
+def load(path: Path, device: torch.device) -> MFIM:
+    """Read a model: float32, evaluation mode, without gradients.
+
+    Raises:
+        UsageError: unreadable, not ours, or other tensors than its sizes ask for.
+    """
+    from safetensors.torch import load_file
+
+    config = ModelConfig.model_validate(json.loads(metadata(path)["model"]))
+    model = MFIM(config)
+    try:
+        model.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        raise UsageError(f"{path}: {str(error).splitlines()[-1].strip()}") from error
+    return model.float().eval().requires_grad_(False).to(device)

@@ -1,0 +1,54 @@
+"""MFIM as a method of mfim-bench."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mfim.export import load as load_model
+from mfim.model import MFIM
+from mfim.plugin import WEIGHTS
+from mfim_bench import weights
+
+
+class MFIMMethod:
+    """Swaps crops of the template ffhq.
+
+    Args:
+        model: in evaluation mode.
+        device: of the model; inputs may be anywhere, outputs are on the input's device.
+    """
+
+    def __init__(self, model: MFIM, device: torch.device) -> None:
+        self.model = model
+        self.device = device
+
+    @torch.inference_mode()
+    def swap(self, source: Tensor, target: Tensor) -> Tensor:
+        """See `mfim_bench.method.Method.swap`; S is the model's size."""
+        return self._unit(self.model(self._signed(source), self._signed(target)), target)
+
+    @torch.inference_mode()
+    def mix(self, sources: Sequence[Tensor], target: Tensor, cuts: Sequence[int]) -> Tensor:
+        """ID mixing over several sources, each (B, 3, S, S) in [0, 1]; see `mfim.model.MFIM.mix` for ``cuts``."""
+        return self._unit(self.model.mix([self._signed(s) for s in sources], self._signed(target), cuts), target)
+
+    def _signed(self, images: Tensor) -> Tensor:
+        return images.to(self.device, torch.float32) * 2.0 - 1.0
+
+    @staticmethod
+    def _unit(images: Tensor, like: Tensor) -> Tensor:
+        return (images * 0.5 + 0.5).clamp(0.0, 1.0).to(like.device)
+
+
+def load(device: torch.device) -> MFIMMethod:
+    """The method ``mfim``, with the weights that ship."""
+    return load_file(weights.path(WEIGHTS.name), device)
+
+
+def load_file(path: Path, device: torch.device) -> MFIMMethod:
+    """The method with weights written by ``mfim-bench train mfim --export``."""
+    return MFIMMethod(load_model(path, device), device)

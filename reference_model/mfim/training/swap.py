@@ -1,0 +1,214 @@
+"""Stage two: the encoder against the generator by the seven-term objective, the generator frozen or fine-tuned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from mfim.config import Config
+from mfim.data import Faces, Sampler
+from mfim.discriminator import Discriminator, r1_penalty
+from mfim.losses import (
+    adversarial_loss,
+    discriminator_loss,
+    identity_loss,
+    norm_loss,
+    pixel_distance,
+    recon_weights,
+)
+from mfim.model import MFIM
+from mfim.supervision import Supervision
+from mfim.training.gan import LOG_EVERY, build
+from mfim.training.guard import Guard, Validation
+from mfim.training.run import Ema, Means, Run, accelerator, autocast, learning_rate, picture, read, save
+from mfim_bench.errors import UsageError
+
+
+def start(config: Config, first: Path) -> tuple[MFIM, Discriminator]:
+    """The networks of stage two, begun from stage one's averaged generator, its mean codes and its discriminator.
+
+    Raises:
+        UsageError: no stage-one checkpoint there, or one of other sizes.
+    """
+    state = read(first)
+    if "synthesis_ema" not in state:
+        raise UsageError(f"{first} is no checkpoint of stage one")
+    if state["model"] != config.model.model_dump_json():
+        raise UsageError(f"{first} was made with other model sizes than configuration {config.name}")
+    mapping, _, discriminator = build(config)
+    mapping.load_state_dict(state["mapping_ema"])
+    discriminator.load_state_dict(state["discriminator"])
+    torch.manual_seed(config.seed + 1)
+    model = MFIM(config.model)
+    model.synthesis.load_state_dict(state["synthesis_ema"])
+    model.encoder.start_from(mapping.mean_codes())
+    return model, discriminator
+
+
+def parameter_groups(model: MFIM, config: Config) -> list[dict[str, Any]]:
+    """What the optimiser trains, with each group's full rate under ``full``."""
+    setup = config.swap
+    strengths = [p for n, p in model.synthesis.named_parameters() if n.endswith("map_strength") and p.requires_grad]
+    inner = [p for n, p in model.synthesis.named_parameters() if not n.endswith("strength") and p.requires_grad]
+    encoder = [p for p in model.encoder.parameters() if p.requires_grad]
+    groups = [{"params": [*encoder, *strengths], "lr": setup.learning_rate, "full": setup.learning_rate}]
+    if setup.generator == "finetune":
+        groups.append({"params": inner, "lr": setup.generator_rate, "full": setup.generator_rate})
+    else:
+        for parameter in inner:
+            parameter.requires_grad_(False)
+    return groups
+
+
+def train(
+    config: Config,
+    faces: Faces,
+    held_out: Faces,
+    out: Path,
+    first: Path,
+    *,
+    steps: int | None = None,
+    minutes: float | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    supervision: Supervision | None = None,
+) -> Path:
+    """Train or go on; returns the checkpoint.
+
+    Args:
+        config: of the training.
+        faces, held_out: training and validation crops.
+        out: folder.
+        first: stage one's checkpoint; not read on resume.
+        steps, minutes, resume: see `mfim.training.run.Run`.
+        device: "auto" or "cpu".
+        supervision: the supervisors; None = those the configuration names.
+
+    Raises:
+        mfim.training.guard.Collapsed: the model returns the target; the last checkpoint stays.
+    """
+    setup, weights = config.swap, config.swap.weights
+    host = accelerator(device)
+    run = Run("swap", config, out, steps, minutes, host.is_main_process)
+    state = run.start(resume)
+    if state is None:
+        model, discriminator = start(config, first)
+    else:
+        model, discriminator = MFIM(config.model), build(config)[2]
+    supervision = supervision or Supervision.load(setup, config.model.size, host.device, config.precision)
+    model, discriminator = (n.to(memory_format=torch.channels_last) for n in (model, discriminator))
+    optimiser: Optimizer = torch.optim.Adam(parameter_groups(model, config), betas=setup.betas)
+    critic: Optimizer = torch.optim.Adam(discriminator.parameters(), lr=setup.discriminator_rate, betas=setup.betas)
+    model, discriminator, optimiser, critic = host.prepare(model, discriminator, optimiser, critic)
+    plain, plain_critic = host.unwrap_model(model), host.unwrap_model(discriminator)
+    average = Ema(plain, setup.ema)
+    guard = Guard(setup.guard_from, setup.guard_progress, setup.guard_patience)
+    step = 0
+    if state is not None:
+        step, guard.strikes = int(state["step"]), int(state["strikes"])
+        plain.load_state_dict(state["mfim"])
+        average.module.load_state_dict(state["mfim_ema"])
+        plain_critic.load_state_dict(state["discriminator"])
+        optimiser.load_state_dict(state["optimiser"])
+        critic.load_state_dict(state["critic"])
+
+    with host.main_process_first():
+        table = supervision.table(faces, out / "cache").to(host.device)
+    validation = Validation.build(held_out, supervision)
+    sampler = Sampler(faces.identity, config.seed, host.process_index)
+    same = round(setup.same_identity * setup.batch)
+    means = Means()
+
+    def snapshot() -> dict[str, Any]:
+        return {
+            "step": step,
+            "strikes": guard.strikes,
+            "model": config.model.model_dump_json(),
+            "config": config.model_dump_json(),
+            "mfim": plain.state_dict(),
+            "mfim_ema": average.module.state_dict(),
+            "discriminator": plain_critic.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "critic": critic.state_dict(),
+        }
+
+    def logits(images: Tensor) -> Tensor:
+        with autocast(host.device, config.precision):
+            result: Tensor = discriminator(images)
+        return result
+
+    def averaged(source: Tensor, target: Tensor) -> Tensor:
+        made: Tensor = average.module(source, target)
+        return made
+
+    saved = step
+    plain.train()
+    while not run.done(step):
+        factor = learning_rate(step, setup.steps, setup.decay_from)
+        for group in optimiser.param_groups:
+            group["lr"] = group["full"] * factor
+        for group in critic.param_groups:
+            group["lr"] = setup.discriminator_rate * factor
+        of, onto = sampler.pairs(step, setup.batch, same)
+        source, target = faces.batch(of).to(host.device), faces.batch(onto).to(host.device)
+        seen_source = table.rows(torch.from_numpy(of).to(host.device))
+        seen_target = table.rows(torch.from_numpy(onto).to(host.device))
+
+        plain_critic.requires_grad_(False)
+        with autocast(host.device, config.precision):
+            swapped = model(source, target)
+        seen, layers = supervision.look(swapped)
+        pixels, perceived = pixel_distance(swapped, target), supervision.distance(swapped, target, layers)
+        ramp = recon_weights(step, setup.batch, same, setup.recon_start, setup.recon_ramp, host.device)
+        terms = {
+            "id": identity_loss(seen.embedding, seen_source.embedding),
+            "recon": (ramp * (pixels + weights.lpips * perceived)).mean(),
+            "adv": adversarial_loss(logits(swapped)),
+            "shape": norm_loss(seen.shape, seen_source.shape),
+            "pose": norm_loss(seen.pose, seen_target.pose),
+            "exp": norm_loss(seen.expression, seen_target.expression),
+        }
+        loss = torch.stack([getattr(weights, name) * value for name, value in terms.items()]).sum()
+        host.backward(loss)
+        optimiser.step()
+        optimiser.zero_grad()
+        means.add({name: value.detach() for name, value in terms.items()})
+        means.add(
+            {"l1_same": pixels[:same].detach().mean() if same else 0.0, "l1_cross": pixels[same:].detach().mean()}
+        )
+        means.add({"perceptual": perceived.detach().mean(), "rate": factor, "ramp": ramp[-1]})
+
+        plain_critic.requires_grad_(True)
+        critic_loss = discriminator_loss(logits(target), logits(swapped.detach()))
+        means.add({"discriminator": critic_loss.detach()})
+        if step % setup.r1_interval == 0:
+            penalty = r1_penalty(discriminator, target[: setup.r1_rows])
+            critic_loss = critic_loss + penalty * (0.5 * weights.r1 * setup.r1_interval)
+            means.add({"r1": penalty.detach()})
+        host.backward(critic_loss)
+        critic.step()
+        critic.zero_grad()
+
+        step += 1
+        average.update(plain, step)
+        if run.due(step, LOG_EVERY):
+            run.log(step, means.take())
+        if run.due(step, setup.validate_every) or step == run.last:
+            values = validation.measure(averaged, supervision)
+            run.log(step, {f"val_{name}": value for name, value in values.items()})
+            guard.check(step, values)
+        if run.main and run.due(step, config.picture_every):
+            show = [x[:24].to(host.device) for x in (validation.source, validation.target)]
+            with torch.no_grad():
+                picture(out / f"swap-{step:06d}.png", [*show, averaged(*show)], rows=24)
+        if run.main and run.due(step, config.checkpoint_every):
+            save(run.checkpoint, snapshot())
+            saved = step
+    if run.main and (saved != step or not run.checkpoint.exists()):
+        save(run.checkpoint, snapshot())
+    host.wait_for_everyone()
+    return run.checkpoint
