@@ -37,8 +37,8 @@ class Fit:
         """(B, 3) yaw, pitch, roll in radians."""
         return angles_of(self.rotation)
 
-    def detach(self) -> Fit:
-        return Fit(self.rotation.detach(), self.camera.detach(), self.shape.detach(), self.expression.detach())
+    def to(self, dtype: torch.dtype) -> Fit:
+        return Fit(self.rotation.to(dtype), self.camera.to(dtype), self.shape.to(dtype), self.expression.to(dtype))
 
 
 def rotation_of(angles: Tensor) -> Tensor:
@@ -185,24 +185,31 @@ class HeadFit(nn.Module):
         """(B, 2K, 7 + S + E) derivative of the landmarks (u and v alternating) by the unknowns."""
         turned = self.vertices(fit.shape, fit.expression) @ fit.rotation.transpose(1, 2)
         x, y, z = turned.unbind(-1)
-        zero = torch.zeros_like(x)
-        rotation = torch.stack(  # a left increment ω moves Y by ω × Y
-            [torch.stack([zero, -z, y], -1), torch.stack([z, zero, -x], -1), torch.stack([-y, x, zero], -1)], 1
-        )
-        linear = torch.einsum("kvc,bdc->bkvd", self.basis.to(x), fit.rotation)
-        moved = torch.cat([rotation, linear], 1)  # (B, 3 + S + E, K, 3)
+        zero, one = torch.zeros_like(x), torch.ones_like(x)
         scale, inverse = fit.camera[:, 0].exp()[:, None], fit.camera[:, 3:]
         depth = 1 / (1 - inverse * z)
-        sp, by_depth = (scale * depth)[:, None], (scale * inverse * depth**2)[:, None]
-        du = sp * moved[..., 0] + by_depth * x[:, None] * moved[..., 2]
-        dv = -sp * moved[..., 1] - by_depth * y[:, None] * moved[..., 2]
-        by_inverse = scale * depth**2 * z
-        one = torch.ones_like(x)
-        camera_u = torch.stack([scale * x * depth, one, zero, by_inverse * x], 1)
-        camera_v = torch.stack([-scale * y * depth, zero, one, -by_inverse * y], 1)
-        full_u = torch.cat([du[:, :3], camera_u, du[:, 3:]], 1)
-        full_v = torch.cat([dv[:, :3], camera_v, dv[:, 3:]], 1)
-        return torch.stack([full_u, full_v], -1).flatten(2).transpose(1, 2)
+        near, far = scale * depth, scale * inverse * depth**2
+        by_point = torch.stack(  # (B, K, 2, 3): how u and v follow a vertex of the turned head
+            [torch.stack([near, zero, far * x], -1), torch.stack([zero, -near, -far * y], -1)], 2
+        )
+        rotation = torch.stack(  # a left increment ω moves Y by ω × Y
+            [torch.stack([zero, z, -y], -1), torch.stack([-z, zero, x], -1), torch.stack([y, -x, zero], -1)], 2
+        )
+        along = scale * depth**2 * z
+        camera = torch.stack(
+            [
+                torch.stack([near * x, one, zero, along * x], -1),
+                torch.stack([-near * y, zero, one, -along * y], -1),
+            ],
+            2,
+        )
+        out = x.new_empty(*x.shape, 2, CAMERA + len(self.basis))
+        out[..., :3] = by_point @ rotation
+        out[..., 3:CAMERA] = camera
+        in_head = by_point @ fit.rotation[:, None]
+        # One product a vertex: (2B, 3) by (3, S + E).
+        out[..., CAMERA:] = torch.einsum("bvdc,kvc->bvdk", in_head, self.basis.to(x))
+        return out.flatten(1, 2)
 
     def prior(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Mean (P,) and precision (P, P) of the unknowns; rotation, scale and shift are left free."""
@@ -263,8 +270,10 @@ class HeadFit(nn.Module):
         mean, precision = self.prior(landmarks)
         with torch.no_grad():
             inverse = (1 / deviations).repeat_interleave(2, 1)[..., None]
-            jacobian = self.whiten(self.jacobian(fit) * inverse)
-            normal = jacobian.transpose(1, 2) @ jacobian + precision
+            # The direction needs few digits, the right side (where the optimum lies) and the solution need them.
+            jacobian = self.whiten(self.jacobian(fit.to(torch.float32)) * inverse.float())
+            normal = (jacobian.transpose(1, 2) @ jacobian).to(precision) + precision
+            jacobian = jacobian.to(precision)
             # Unknowns differ by orders of magnitude in unit; a unit diagonal keeps the digits.
             unit = normal.diagonal(dim1=1, dim2=2).rsqrt()
             normal = normal * unit[:, :, None] * unit[:, None]
@@ -295,7 +304,7 @@ class HeadFit(nn.Module):
         """
         fit = self.start(landmarks, deviations)
         cost = self.cost(fit, landmarks, deviations)
-        damping = torch.full_like(cost, 1e-2)
+        damping = torch.full_like(cost, 1e-5)
         for _ in range(iterations):
             trial = self.step(fit, self.newton(fit, landmarks, deviations, damping))
             trial_cost = self.cost(trial, landmarks, deviations)
@@ -308,7 +317,7 @@ class HeadFit(nn.Module):
                 torch.where(column, trial.expression, fit.expression),
             )
             cost = torch.where(better, trial_cost, cost)
-            damping = torch.where(better, damping / 10, damping * 10)
+            damping = torch.where(better, damping / 10, damping * 100)
         return fit
 
     def forward(self, landmarks: Tensor, deviations: Tensor, iterations: int = 8) -> Fit:
