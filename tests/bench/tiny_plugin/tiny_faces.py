@@ -151,4 +151,8 @@ def mfim_bench_methods() -> Sequence[MethodSpec]:
         name = f"blend-{trouble}" if trouble else "blend"
         return MethodSpec(name, "tiny_faces:blend", "1", size=64, argument=trouble, **more)  # type: ignore[arg-type]
 
-    return [spec(""), *(spec(t) for t in ("nan", "range", "shape", "raise")), spec("self", trained_with=("tiny-points",))]
+    return [
+        spec(""),
+        *(spec(t) for t in ("nan", "range", "shape", "raise")),
+        spec("self", trained_with=("tiny-points",)),
+    ]
