@@ -1,0 +1,215 @@
+"""Table, standings, comparison and page, from records written here with known numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mfim_bench.bench.fingerprint import SCHEMA
+from mfim_bench.bench.parts import score_schema, write_json, write_part
+from mfim_bench.bench.record import Record
+from mfim_bench.bench.summary import summarise
+from mfim_bench.errors import UsageError
+from mfim_bench.media.images import write_image
+from mfim_bench.report import compare as comparison
+from mfim_bench.report.page import write_page
+from mfim_bench.report.table import BEST, SELF_JUDGED, build, standings, standings_text
+
+IDENTITY, POSE = "identity@net-l2", "pose@net-degrees"
+N = 60
+Make = Callable[..., Record]
+
+
+def measure(name: str, compares: str, self_judged: bool) -> dict[str, Any]:
+    return {
+        "name": name, "compares": compares, "unit": "1", "digits": 3, "lower_is_better": True, "summary": "",
+        "version": "1/1", "judge": "net", "self_judged": self_judged, "in_domain": compares == "target",
+    }  # fmt: skip
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """Writes a run folder as the bench does, from given distances, and loads it."""
+
+    def write(
+        name: str,
+        identity: float,
+        pose: float,
+        *,
+        reference: bool = False,
+        self_judged: bool = False,
+        failed: int = 0,
+        seed: int = 0,
+        content: str = "data",
+        size: int = 0,
+    ) -> Record:
+        folder = tmp_path / "runs" / name
+        (folder / "parts").mkdir(parents=True)
+        (folder / "images").mkdir()
+        rng = np.random.default_rng(seed)
+        noise = rng.normal(0, 0.02, (N, 2))
+        measures = [measure(IDENTITY, "source", self_judged), measure(POSE, "target", self_judged)]
+        rows: list[dict[str, Any]] = []
+        pairs = []
+        for i in range(N):
+            bad = i < failed
+            rows.append(
+                {
+                    "pair": f"{i:03d}",
+                    "source_identity": f"p{i % 20}",
+                    "target_identity": f"p{(i * 7 + 3) % 20}",
+                    IDENTITY: None if bad else identity + noise[i, 0],
+                    POSE: None if bad else max(0.0, pose + noise[i, 1]),
+                    "reason": "no face found" if bad else None,
+                    "note": "<b>note</b>" if i == N - 1 else None,
+                }
+            )
+            picture = tmp_path / f"picture-{i % 5}.png"
+            if not picture.exists():
+                write_image(picture, rng.integers(0, 255, (64, 48, 3), dtype=np.uint8))
+            paths = dict.fromkeys(("source_path", "target_path", "truth_path"), str(picture))
+            pairs.append({"id": f"{i:03d}", "source": "s", "target": "t", **paths})
+        manifest: Mapping[str, Any] = {
+            "schema": SCHEMA, "status": "complete", "fingerprint": name, "reference": reference, "measures": measures,
+            "pairs": pairs, "started": "2020", "environment": {"git_commit": None},
+            "inputs": {
+                "method": {"name": name, "version": "1", "size": size}, "judges": {}, "batch_size": 8, "device": "cpu",
+                "protocol": {"name": "made", "split": "test", "content": content}, "pairs": {"hash": "x"},
+            },
+        }  # fmt: skip
+        write_part(folder / "parts" / "score-000000.parquet", rows, score_schema([IDENTITY, POSE]))
+        write_json(folder / "summary.json", summarise(manifest, rows))
+        write_json(folder / "manifest.json", manifest)
+        return Record.load(folder)
+
+    return write
+
+
+def test_the_best_of_methods_scored_on_the_same_pairs_is_marked(make: Make) -> None:
+    table = build([make("a", 0.4, 2.0), make("b", 0.3, 3.0, seed=1), make("copy", 0.1, 0.1, reference=True)])
+    best = {line.record.method: [cell.best for cell in line.cells.values()] for line in table.lines}
+    assert best == {"a": [False, True], "b": [True, False], "copy": [False, False]}
+    text = table.text()
+    assert text.count(BEST) == 3  # two values and the legend
+    assert re.search(r"^a +0\.\d{3} ± 0\.\d{3} ", text, re.MULTILINE)
+    assert "identity ↓" in text
+    assert "‡ in-domain" in text
+
+
+def test_other_scored_pairs_forbid_ranking(make: Make) -> None:
+    records = [make("a", 0.4, 2.0, failed=3), make("b", 0.3, 3.0)]
+    table = build(records)
+    assert not table.ranked
+    assert BEST not in table.text()
+    assert "not ranked" in table.text()
+    assert [(line.scored, line.failed) for line in table.lines] == [(N - 3, 3), (N, 0)]
+    common = build(records, common=True)
+    assert common.ranked
+    assert [line.scored for line in common.lines] == [N - 3, N - 3]
+
+
+def test_a_self_judged_value_is_marked_and_not_ranked(make: Make) -> None:
+    table = build([make("a", 0.1, 1.0, self_judged=True), make("b", 0.3, 3.0), make("c", 0.35, 2.0)])
+    cells = {line.record.method: line.cells[IDENTITY] for line in table.lines}
+    assert SELF_JUDGED in cells["a"].text
+    assert [name for name, cell in cells.items() if cell.best] == ["b"]
+    assert "self-judged" in table.text()
+
+
+def test_runs_on_other_images_are_refused(make: Make) -> None:
+    with pytest.raises(UsageError, match="different images"):
+        build([make("a", 0.4, 2.0), make("b", 0.3, 3.0, content="other data")])
+
+
+def test_failed_pairs_enter_no_mean(make: Make) -> None:
+    summary = make("a", 0.4, 2.0, failed=7).summary
+    assert (summary["scored"], summary["failed"], summary["reasons"]) == (N - 7, 7, {"no face found": 7})
+    assert summary["measures"][IDENTITY]["n_scored"] == N - 7
+    assert summary["measures"][IDENTITY]["mean"] == pytest.approx(0.4, abs=0.01)
+
+
+def test_a_run_where_all_failed(make: Make) -> None:
+    record = make("a", 0.4, 2.0, failed=N)
+    assert record.summary["measures"][IDENTITY]["mean"] is None
+    assert "–" in build([record]).text()
+    assert write_page(record.folder / "report.html", [record]).exists()
+
+
+def test_standings_use_references_of_the_methods_own_size(make: Make) -> None:
+    records = [
+        make("m", 0.45, 1.0, size=64),
+        make("target-copy", 0.9, 0.0, reference=True, seed=1),
+        make("target-copy@64", 0.6, 0.1, reference=True, seed=2),
+        make("truth@64", 0.3, 0.2, reference=True, seed=3),
+        make("source-copy", 0.0, 4.0, reference=True, seed=4),
+    ]
+    found = {s.measure: s.interval for s in standings(records[0], records[1:])}
+    assert found[IDENTITY].estimate == pytest.approx(0.5, abs=0.03)
+    assert found[IDENTITY].low < 0.5 < found[IDENTITY].high
+    assert found[POSE].estimate == pytest.approx(0.25, abs=0.01)
+    assert "0 = target-copy@64, 1 = truth@64" in standings_text(standings(records[0], records))
+    assert standings(records[0], records[:1]) == []
+
+
+def test_compare_and_its_expressions(make: Make) -> None:
+    a, b = make("a", 0.4, 2.0, failed=2), make("b", 0.3, 2.0, seed=1, failed=1)
+    found = comparison.compare(a, b)
+    identity = found[0]
+    assert identity.interval.n == N - 2
+    assert identity.interval.estimate == pytest.approx(0.1, abs=0.01)
+    assert identity.p < 1e-6
+    assert identity.p >= identity.interval.p
+    assert "+0.1" in comparison.text(a, b, found)
+    for expression, truth in {
+        "identity > 0.05": True,
+        "identity.low <= 0": False,
+        f"{IDENTITY}.p < 1e-3": True,
+        "pose > 1 or identity.a >= .3": True,
+        "pose > 1 and identity > 0 or identity.b > 5": False,
+        "identity.difference > -1e2": True,
+    }.items():
+        assert comparison.holds(expression, found) is truth, expression
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["", "identity", "identity == 0", "shape > 0", "identity.mean > 0", "__import__('os') > 0", "identity > 0 and"],
+)
+def test_bad_expressions_are_refused(make: Make, expression: str) -> None:
+    found = comparison.compare(make("a", 0.4, 2.0), make("b", 0.3, 2.0, seed=1))
+    with pytest.raises(UsageError):
+        comparison.holds(expression, found)
+
+
+def test_the_page_holds_all_it_needs_and_escapes(make: Make) -> None:
+    records = [make("a", 0.4, 2.0, failed=2), make("b", 0.3, 3.0, seed=1)]
+    page = write_page(records[0].folder / "report.html", records)
+    html = page.read_text()
+    assert page.stat().st_size < 8_000_000
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", html)
+    assert "&lt;b&gt;note&lt;/b&gt;" in html
+    assert "<b>note</b>" not in html
+    assert html.count("data:image/jpeg;base64,") == 5  # each file once, however many pairs show it
+    assert html.count("<svg") == 2
+    assert html.count('class="failed"') == 2
+    first = html.index("a: 60 of 60 pairs")
+    worst = max((r for r in records[0].rows if r["reason"] is None), key=lambda r: r[IDENTITY])
+    shown = re.findall(r"<tr><td>(\d{3})", html[first:])
+    assert shown[0] == worst["pair"]
+
+
+def test_a_damaged_run_is_one_clear_line(make: Make) -> None:
+    record = make("a", 0.4, 2.0)
+    next((record.folder / "parts").iterdir()).write_bytes(b"nonsense")
+    with pytest.raises(UsageError, match="damaged"):
+        Record.load(record.folder)
+    (record.folder / "manifest.json").write_text("{")
+    with pytest.raises(UsageError, match="cannot be read"):
+        Record.load(record.folder)
+    with pytest.raises(UsageError, match="is not a run"):
+        Record.load(record.folder.parent)
