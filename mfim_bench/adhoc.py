@@ -62,7 +62,10 @@ def _file(text: str) -> MethodSpec:
     except (SyntaxError, ValueError) as error:
         raise UsageError(f"{name} is not valid Python: {error}") from error
     known = [n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
-    names = {*known, *(t.id for n in tree.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name))}
+    names = {
+        *known,
+        *(t.id for n in tree.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)),
+    }
     if function not in names:
         raise UsageError(f"{name} defines no {function!r}; it defines {', '.join(known) or 'no function'}")
     settings = _settings(tree, name)

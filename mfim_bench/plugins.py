@@ -115,9 +115,11 @@ class Plugins:
         self.failures: list[PluginFailure] = []
         self.trace: Callable[[str], None] = _trace if os.environ.get(TRACE_VARIABLE) else _silent
         if os.environ.get(TRACE_VARIABLE):
-            self.manager.add_hookcall_monitoring(_trace_call, lambda *_: None)
+            self.manager.add_hookcall_monitoring(_trace_call, _after_call)
         for name, module in BUILT_IN.items():
-            self._load(name, f"mfim-bench {_version('mfim-bench')} ({module})", lambda m=module: importlib.import_module(m))
+            self._load(
+                name, f"mfim-bench {_version('mfim-bench')} ({module})", lambda m=module: importlib.import_module(m)
+            )
         for entry in _entry_points():
             self._load(entry.name, _origin(entry), entry.load)
 
@@ -177,6 +179,10 @@ def _trace_call(hook: str, implementations: Sequence[pluggy.HookImpl], arguments
     _trace(f"{hook} answered by {', '.join(impl.plugin_name for impl in implementations) or 'nobody'}")
 
 
+def _after_call(*_: object) -> None:
+    pass
+
+
 def _version(distribution: str) -> str:
     try:
         return metadata.version(distribution)
@@ -215,9 +221,10 @@ def plugins() -> Plugins:
 class Catalogue(dict[str, Spec], Generic[Spec]):
     """Specs of one kind by name, with the origin of each."""
 
-    def __init__(self, kind: str, type_: type[Spec], hook: str, name: re.Pattern[str]) -> None:
+    def __init__(self, kind: str, spec_type: type[Spec], hook: str, name: re.Pattern[str]) -> None:
         super().__init__()
-        self.kind, self.type, self.hook, self.name = kind, type_, hook, name
+        self.kind, self.hook, self.name = kind, hook, name
+        self.spec_type: type[Spec] = spec_type
         self.origins: dict[str, str] = {}
 
     def fill(self, source: Plugins) -> None:
@@ -246,11 +253,13 @@ class Catalogue(dict[str, Spec], Generic[Spec]):
         if answer is None:
             return []
         if not isinstance(answer, Iterable):
-            raise TypeError(f"{self.hook} must return a sequence of {self.type.__name__}, not {type(answer).__name__}")
+            raise TypeError(
+                f"{self.hook} must return a sequence of {self.spec_type.__name__}, not {type(answer).__name__}"
+            )
         specs = list(answer)
         for spec in specs:
-            if not isinstance(spec, self.type):
-                raise TypeError(f"{self.hook} must return {self.type.__name__} objects, not {type(spec).__name__}")
+            if not isinstance(spec, self.spec_type):
+                raise TypeError(f"{self.hook} must return {self.spec_type.__name__} objects, not {type(spec).__name__}")
             if not self.name.fullmatch(spec.name):
                 raise ValueError(f"{spec.name!r} cannot be the name of a {self.kind} (wanted {self.name.pattern})")
         return specs

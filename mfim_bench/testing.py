@@ -89,7 +89,8 @@ def check_plugin(distribution: str, device: str = "cpu") -> None:
 
 
 def _imported_by_listing(distribution: str) -> list[str]:
-    code = f"import sys; from mfim_bench.plugins import registry; registry(); print(*(m for m in {HEAVY} if m in sys.modules))"
+    code = "import sys; from mfim_bench.plugins import registry; registry()"
+    code += f"; print(*(module for module in {HEAVY} if module in sys.modules))"
     environment = os.environ | {
         "MFIM_BENCH_LOAD_PLUGINS": distribution,
         "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
@@ -104,8 +105,8 @@ def check_run(run: str | Path, limits: Mapping[str, str], failed: int = 0) -> No
 
     Args:
         run: a run's folder or its ``summary.json``.
-        limits: measure → ``"<= 0.60"``, ``"< 0.60"``, ``">= 0.2"``, ``"> 0.2"`` or ``"0.58 +- 0.01"``. A family name stands
-            for the run's one measure of that family.
+        limits: measure → ``"<= 0.60"``, ``"< 0.60"``, ``">= 0.2"``, ``"> 0.2"`` or ``"0.58 +- 0.01"``. A family name
+            stands for the run's one measure of that family.
         failed: how many pairs may have failed.
 
     Raises:

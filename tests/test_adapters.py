@@ -23,7 +23,7 @@ from mfim_bench.plugins import load_method, registry
 from mfim_bench.protocol import Frame, Pair
 
 CPU = torch.device("cpu")
-FILE = '''
+FILE = """
 import helper
 from dataclasses import dataclass
 
@@ -49,7 +49,7 @@ def odd(a, b, c):
     return a
 
 number = 3
-'''
+"""
 
 
 @pytest.fixture
@@ -183,7 +183,9 @@ def _runs(pid: int) -> bool:
 
 def test_arguments_are_not_read_by_a_shell(tmp_path: Path) -> None:
     script = tmp_path / "args.py"
-    script.write_text(HEAD.replace("source, target, output", "*rest, source, target, output") + "shutil.copy(target, output)\n")
+    script.write_text(
+        HEAD.replace("source, target, output", "*rest, source, target, output") + "shutil.copy(target, output)\n"
+    )
     text = f"cmd:{sys.executable} {script} '; touch {tmp_path}/ran; $(id)' {{source}} {{target}} {{output}}"
     method = load_method(registry().method(text), CPU)
     assert isinstance(method, FrameMethod)

@@ -14,7 +14,7 @@ from mfim_bench.check import Finding, check, drawn, drawn_frames
 from mfim_bench.plugins import Plugins, Registry
 from mfim_bench.testing import check_method, check_run
 
-METHODS = '''
+METHODS = """
 import numpy as np
 import torch
 SIZE = 32
@@ -38,7 +38,7 @@ def counts(s, t):
     counter += 1
     return t * (0.5 + 0.01 * counter)
 def order(s, t): return t + torch.linspace(0, 0.1, len(t))[:, None, None, None]
-'''
+"""
 
 
 @pytest.fixture
@@ -123,7 +123,14 @@ class Frames:
 
 @pytest.mark.parametrize(
     ("kind", "question"),
-    [("float", "dtype"), ("shape", "shape"), ("raises", "runs"), ("counts", "deterministic"), ("inplace", "inputs"), ("fine", "")],
+    [
+        ("float", "dtype"),
+        ("shape", "shape"),
+        ("raises", "runs"),
+        ("counts", "deterministic"),
+        ("inplace", "inputs"),
+        ("fine", ""),
+    ],
 )
 def test_breaches_of_frame_methods_are_found(registry: Registry, kind: str, question: str) -> None:
     from mfim_bench.method import MethodSpec
@@ -175,7 +182,7 @@ def test_check_run_accepts(run: Path, limit: str) -> None:
 
 def test_check_run_refuses(run: Path) -> None:
     for limit in ("<= 0.57", "< 0.58", ">= 0.6", "> 0.58", "0.6 +- 0.01"):
-        with pytest.raises(AssertionError, match="identity is 0.58, wanted"):
+        with pytest.raises(AssertionError, match=r"identity is 0\.58, wanted"):
             check_run(run, {"identity": limit}, failed=2)
     with pytest.raises(AssertionError, match=r"2 of 10 pairs failed, 0 allowed: no face found \(2\)"):
         check_run(run, {})

@@ -25,8 +25,32 @@ FLOORS = [
 
 `weights` is on the lowest floor because hooks name `WeightsSpec`; it holds that and the standard library at its top.
 """
-NO_TORCH = ["method", "protocol", "measure", "hookspecs", "errors", "weights", "adhoc", "plugins", "references", "testing", "cli_groups"]
-HEAVY = {"torch", "torchvision", "timm", "cv2", "scipy", "numpy", "matplotlib", "PIL", "pyarrow", "facenet_pytorch", "av"}
+NO_TORCH = [
+    "method",
+    "protocol",
+    "measure",
+    "hookspecs",
+    "errors",
+    "weights",
+    "adhoc",
+    "plugins",
+    "references",
+    "testing",
+    "cli_groups",
+]
+HEAVY = {
+    "torch",
+    "torchvision",
+    "timm",
+    "cv2",
+    "scipy",
+    "numpy",
+    "matplotlib",
+    "PIL",
+    "pyarrow",
+    "facenet_pytorch",
+    "av",
+}
 OUTSIDE = {"mfim", "mfim_protocols", "mfim_bench_classical"}
 
 

@@ -17,7 +17,8 @@ from mfim_bench.plugins import Plugins, Registry, load_method, load_protocol, re
 from mfim_bench.protocol import ProtocolSpec
 
 HEADER = "from mfim_bench.hookspecs import hookimpl\nfrom mfim_bench.method import MethodSpec\n"
-ONE = HEADER + "@hookimpl\ndef mfim_bench_methods():\n    return [MethodSpec(name={name!r}, factory='{module}:f', version='1')]\n"
+HOOK = "@hookimpl\ndef mfim_bench_methods():\n    "
+ONE = HEADER + HOOK + "return [MethodSpec(name={name!r}, factory='{module}:f', version='1')]\n"
 
 Install = Callable[[str, str], None]
 
@@ -59,9 +60,9 @@ def test_bundled_plugins_come_through_entry_points() -> None:
         ("def f(:", "SyntaxError"),
         (HEADER + "@hookimpl\ndef mfim_bench_method():\n    return []\n", "did you mean mfim_bench_methods"),
         (HEADER + "@hookimpl\ndef mfim_bench_methods(wrong):\n    return []\n", "PluginValidationError"),
-        (HEADER + "@hookimpl\ndef mfim_bench_methods():\n    1 / 0\n", "ZeroDivisionError"),
-        (HEADER + "@hookimpl\ndef mfim_bench_methods():\n    return ['name']\n", "must return MethodSpec objects, not str"),
-        (HEADER + "@hookimpl\ndef mfim_bench_methods():\n    return 3\n", "must return a sequence of MethodSpec"),
+        (HEADER + HOOK + "1 / 0\n", "ZeroDivisionError"),
+        (HEADER + HOOK + "return ['name']\n", "MethodSpec objects, not str"),
+        (HEADER + HOOK + "return 3\n", "must return a sequence of MethodSpec"),
         (_of("../escape", "broken"), "cannot be the name of a method"),
     ],
 )
@@ -112,9 +113,7 @@ def test_load_variable(install: Install, monkeypatch: pytest.MonkeyPatch) -> Non
         Plugins()
 
 
-def test_trace_variable(
-    install: Install, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_trace_variable(install: Install, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     install("first", _of("one", "first"))
     Registry(Plugins())
     assert capsys.readouterr().err == ""
@@ -172,8 +171,10 @@ def test_resolve() -> None:
 def test_loading_names_what_failed(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "factories.py").write_text(
-        "def fails(device):\n    raise KeyError('weights')\ndef empty(device):\n    return object()\n"
-        "class Variant:\n    def __init__(self, device, which):\n        self.which = which\n    def swap(self, s, t):\n        return t\n"
+        "def fails(device):\n    raise KeyError('weights')\n"
+        "def empty(device):\n    return object()\n"
+        "class Variant:\n    def __init__(self, device, which):\n        self.which = which\n"
+        "    def swap(self, s, t):\n        return t\n"
         "def opens(data, split):\n    return (data, split)\n"
     )
     device = torch.device("cpu")

@@ -26,7 +26,8 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def entry(monkeypatch: pytest.MonkeyPatch) -> WeightsSpec:
     """A catalogue entry that the user must add."""
-    spec = WeightsSpec("mine", sha256=hashlib.sha256(b"right").hexdigest(), filename="mine.pth", url="the authors' page")
+    right = hashlib.sha256(b"right").hexdigest()
+    spec = WeightsSpec("mine", sha256=right, filename="mine.pth", url="the authors' page")
     monkeypatch.setitem(registry().weights, "mine", spec)
     return spec
 

@@ -64,7 +64,12 @@ def plugin_rows() -> list[dict[str, Any]]:
         typer.echo(f"warning: {error}", err=True)
     failed = {(failure.name, failure.origin): failure.error for failure in source.failures}
     rows = [
-        {"name": p.name, "hooks": list(p.hooks), "state": _state(failed.pop((p.name, p.origin), "")), "origin": p.origin}
+        {
+            "name": p.name,
+            "hooks": list(p.hooks),
+            "state": _state(failed.pop((p.name, p.origin), "")),
+            "origin": p.origin,
+        }
         for p in source.loaded
     ]
     rows += [{"name": n, "hooks": [], "state": _state(e), "origin": o} for (n, o), e in failed.items()]
@@ -86,7 +91,9 @@ def table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> str:
             return "any"
         return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
-    return tabulate([[cell(c, row[c]) for c in columns] for row in rows], [c.replace("_", " ") for c in columns], "simple")
+    return tabulate(
+        [[cell(c, row[c]) for c in columns] for row in rows], [c.replace("_", " ") for c in columns], "simple"
+    )
 
 
 def register(app: typer.Typer) -> None:

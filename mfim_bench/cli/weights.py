@@ -45,7 +45,9 @@ def path_(name: Annotated[str, typer.Argument(help="Entry of the catalogue.")]) 
 
 
 @app.command()
-def verify(names: Annotated[list[str] | None, typer.Argument(help="Entries; none = all that are here.")] = None) -> None:
+def verify(
+    names: Annotated[list[str] | None, typer.Argument(help="Entries; none = all that are here.")] = None,
+) -> None:
     """Check sha256 of files. Exit code 1 when one is wrong, or a named one is missing."""
     catalogue = registry().weights
     bad = False
