@@ -103,6 +103,8 @@ class VideoWriter:
         self._partial = self.path.with_name(f".{self.path.stem}.part{self.path.suffix}")
         self._rate, self._crf = Fraction(rate), crf
         self._stream: Any = None
+        if not self.path.parent.is_dir():  # PyAV opens the file with the first frame: say it now
+            raise UsageError(f"cannot write {self.path}: no such folder")
         try:
             self._container: Any = av.open(str(self._partial), mode="w")
         except (av.error.FFmpegError, OSError, ValueError) as error:

@@ -71,9 +71,9 @@ def test_small_faces_in_large_photos_and_faces_that_fill_the_frame(
     assert small is not None
     assert np.abs(small.points - (face.points / 4 + (500, 300))).max() < 1.5
     x0, y0, x1, y1 = face.box.round().astype(int)
-    tight = detector.detect([astronaut[y0 + 6 : y1 - 6, x0 + 6 : x1 - 6]])[0]
+    tight = detector.detect([astronaut[y0 + 2 : y1 - 2, x0 + 2 : x1 - 2]])[0]
     assert tight is not None
-    assert np.abs(tight.points - (face.points - (x0 + 6, y0 + 6))).max() < 5
+    assert np.abs(tight.points - (face.points - (x0 + 2, y0 + 2))).max() < 5
 
 
 def test_the_largest_of_several(detector: Detector, astronaut: np.ndarray) -> None:
