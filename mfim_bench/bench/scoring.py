@@ -89,7 +89,7 @@ class Scorer:
         seen: dict[str, Seen] = {"swap": self.eyes.features(image, self._judges["swap"], "swap")}
         for role in ("source", "target", "truth"):
             if names := self._judges[role]:
-                seen[role] = self.eyes.features(cast(Path, partner(pair, cast(Role, role))), names, role)
+                seen[role] = self.eyes.features(cast(Path, partner(pair, role)), names, role)
         found: dict[str, float] = {}
         for measure in self.measures:
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -21,8 +22,8 @@ def distribution(table: Table, measure: str) -> str:
     for place, line, x in zip(places, lines, values, strict=True):
         colour = "#8a8f98" if line.record.reference else "#2f6f9f"
         if len(x) > 1 and x.std() > 1e-9:
-            body = axes.violinplot([x], [place], orientation="horizontal", widths=0.85, showextrema=False)["bodies"]
-            for part in body:
+            violin: Any = axes.violinplot([x], [place], orientation="horizontal", widths=0.85, showextrema=False)
+            for part in violin["bodies"]:
                 part.set_facecolor(colour)
                 part.set_alpha(0.45)
         low, middle, high = np.quantile(x, [0.25, 0.5, 0.75])
