@@ -18,8 +18,8 @@ from mfim_bench.media.images import write_image
 SOURCE = Path(__file__).parent / "plugin_package"
 BROKEN = {
     "pyproject.toml": (
-        '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n[project]\nname = "broken-swaps"\n'
-        'version = "0.0.1"\n[project.entry-points.mfim_bench]\nbroken = "broken_swaps"\n'
+        '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n[project]\n\n'
+        'name = "broken-swaps"\nversion = "0.0.1"\n[project.entry-points.mfim_bench]\nbroken = "broken_swaps"\n'
     ),
     "broken_swaps.py": "raise RuntimeError('this plugin\\nraises when imported')\n",
 }
