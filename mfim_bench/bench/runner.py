@@ -190,6 +190,7 @@ class Workshop:
         except OSError as error:
             raise UsageError(f"cannot write the run folder {folder}: {error.strerror}") from error
         with _only_writer(folder):
+            _sweep(folder)
             manifest = self._manifest(spec, inputs, mark)
             _write(folder, manifest)
             self._log_scoring(manifest)
@@ -301,6 +302,12 @@ def _write(folder: Path, manifest: dict[str, Any]) -> None:
         write_json(folder / "manifest.json", manifest)
     except OSError as error:
         raise UsageError(f"cannot write the run folder {folder}: {error.strerror}") from error
+
+
+def _sweep(folder: Path) -> None:
+    """Remove files that a killed process had begun to write under a temporary name."""
+    for begun in (*folder.glob(".*.*"), *folder.glob("*/.*")):
+        begun.unlink(missing_ok=True)
 
 
 @contextmanager
