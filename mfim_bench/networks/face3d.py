@@ -7,7 +7,6 @@ in millimetres at the K vertices (the front of the face), so that their RMS is t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -160,32 +159,6 @@ class Face3dJudge:
             points[row] = (inside - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
         out["landmarks"] = points.reshape(len(images), -1).astype(np.float32)
         return out
-
-
-def save(network: nn.Module, path: Path, metadata: dict[str, object]) -> None:
-    """Weights in half precision, atomically; metadata as JSON strings."""
-    from safetensors.torch import save_file
-
-    state = {
-        name: value.half().contiguous() if value.is_floating_point() else value.contiguous()
-        for name, value in network.state_dict().items()
-    }
-    # Half precision starts at 6e-8 and steps by 1/1024: enough for every buffer but the inverse distance's deviation.
-    for name, value in network.state_dict().items():
-        if name.endswith(("inverse_distance", "running_var", "expression_covariance")):
-            state[name] = value.float().contiguous()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    save_file(state, part, {key: json.dumps(value) for key, value in metadata.items()})
-    part.replace(path)
-
-
-def metadata(path: Path) -> dict[str, Any]:
-    """What a file says about its own training."""
-    from safetensors import safe_open
-
-    with safe_open(path, "pt") as file:
-        return {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
 
 
 def load(path: Path) -> Face3d:

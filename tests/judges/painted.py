@@ -43,6 +43,6 @@ def paint(identities: int, views: int, seed: int, size: int = 128) -> Faces:
             fixed = np.round(flat * 16).astype(np.int32)
             for t in order:
                 cv2.fillConvexPoly(image, fixed[head.triangles[t]], colours[t].tolist(), shift=4)
-            rows.append((image, person, shape, expression, pose, head.five(flat), flat[head.dense]))
-    images, identity, *columns = zip(*rows, strict=True)
-    return Faces(list(images), np.array(identity), *(np.stack(c).astype(np.float32) for c in columns))
+            rows.append((image, 1000 * seed + person, shape, expression, pose, head.five(flat), flat[head.dense]))
+    images, number, *columns = zip(*rows, strict=True)
+    return Faces(list(images), np.array(number), *(np.stack(c).astype(np.float32) for c in columns))

@@ -15,7 +15,7 @@ Out = Annotated[Path, typer.Option("--out", help="File of weights to write (.saf
 Minutes = Annotated[float, typer.Option("--minutes", help="Wall-clock minutes in all; repeat the command to continue.")]
 Seed = Annotated[int, typer.Option("--seed")]
 Steps = Annotated[int | None, typer.Option("--steps", help="Stop after so many steps.")]
-Fold = Annotated[str, typer.Option("--fold", help="K/N: only every N-th training identity, from the K-th.")]
+Fold = Annotated[str, typer.Option("--fold", help="K/N: only identities whose number leaves K when divided by N.")]
 BatchSize = Annotated[int, typer.Option("--batch-size")]
 Device = Annotated[str, typer.Option("--device")]
 Threads = Annotated[int, typer.Option("--threads", help="CPU threads; 0 = as torch decides.")]

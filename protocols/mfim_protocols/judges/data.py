@@ -16,18 +16,21 @@ from mfim_protocols.judges import augment
 F32 = NDArray[np.float32]
 
 
+COLUMNS = ("shape", "expression", "pose", "points5", "dense")
+
+
 @dataclass(frozen=True)
 class Faces:
     """N virtual faces with their truth, maybe a share of the identities of the shards they come from.
 
     Attributes:
         images: each element (S, S, 3) uint8.
-        identity: (N,) renumbered 0…count-1.
+        number: (N,) of the identity, as the renderer drew it: the same in every set of shards.
         shape: (N, 80), expression (N, 52), pose (N, 3) radians, points5 (N, 5, 2) and dense (N, K, 2) px of the image.
     """
 
     images: Sequence[NDArray[np.uint8]]
-    identity: NDArray[np.int64]
+    number: NDArray[np.int64]
     shape: F32
     expression: F32
     pose: F32
@@ -35,55 +38,56 @@ class Faces:
     dense: F32
 
     def __len__(self) -> int:
-        return len(self.identity)
+        return len(self.number)
+
+    @property
+    def identity(self) -> NDArray[np.int64]:
+        """(N,) identities counted from 0 without gaps."""
+        return np.unique(self.number, return_inverse=True)[1].astype(np.int64)
 
     @property
     def identities(self) -> int:
-        return int(self.identity.max()) + 1 if len(self) else 0
+        return len(np.unique(self.number))
 
-    def take(self, index: NDArray[np.int64]) -> Faces:
-        """A part; images stay where they are."""
-        kept = np.unique(self.identity[index], return_inverse=True)[1].astype(np.int64)
-        rows = [np.asarray(getattr(self, n))[index] for n in ("shape", "expression", "pose", "points5", "dense")]
-        return Faces([self.images[int(i)] for i in index], kept, *rows)
-
-    def fold(self, which: int, of: int) -> Faces:
-        """The identities whose number leaves ``which`` when divided by ``of``."""
-        return self.take(np.flatnonzero(self.identity % of == which))
+    def take(self, wanted: NDArray[np.bool_]) -> Faces:
+        """The faces where ``wanted`` (N,) is true."""
+        index = np.flatnonzero(wanted)
+        rows = (getattr(self, name)[index] for name in COLUMNS)
+        return Faces([self.images[int(i)] for i in index], self.number[index], *rows)
 
     def hold_out(self, share: float) -> tuple[Faces, Faces]:
-        """(the rest, the last ``share`` of the identities)."""
-        edge = int(self.identities * (1 - share))
-        return self.take(np.flatnonzero(self.identity < edge)), self.take(np.flatnonzero(self.identity >= edge))
+        """(the rest, about ``share`` of the identities): by a hash of their numbers, so the same ones in a grown set."""
+        dice = (self.number.astype(np.uint64) * np.uint64(2654435761) % np.uint64(1 << 32)).astype(np.float64) / (1 << 32)
+        return self.take(dice >= share), self.take(dice < share)
 
 
 def load(folders: Sequence[Path], fold: str = "0/1") -> Faces:
-    """Open folders of shards as one set; ``fold`` = ``"K/N"`` keeps every N-th identity, from the K-th.
+    """Open folders of shards as one set; ``fold`` = ``"K/N"`` keeps identities whose number leaves K when divided by N.
 
     Raises:
         UsageError: a folder is missing or empty, or the fold is malformed.
     """
     from mfim_protocols.virtual_faces.shards import Shards
 
-    images: list[NDArray[np.uint8]] = []
-    identity, parts, first = [], [], 0
-    for folder in folders:
-        if not folder.is_dir():
-            raise UsageError(f"{folder} is not a folder of shards")
-        shards = Shards.open(folder)
-        if not len(shards.identity):
-            raise UsageError(f"{folder} holds no shards")
-        numbers = np.unique(np.asarray(shards.identity), return_inverse=True)[1].astype(np.int64)
-        identity.append(numbers + first)
-        first += int(numbers.max()) + 1
-        images += [shards.images[i] for i in range(len(numbers))]
-        parts.append([np.asarray(getattr(shards, n), np.float32) for n in ("shape", "expression", "pose", "points5", "dense")])
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    faces = Faces(images, np.concatenate(identity), *columns)
     which, _, of = fold.partition("/")
     if not (which.isdigit() and of.isdigit() and int(which) < int(of)):
         raise UsageError(f"fold {fold!r}: give K/N with K < N, e.g. 0/2")
-    return faces if int(of) == 1 else faces.fold(int(which), int(of))
+    images: list[NDArray[np.uint8]] = []
+    numbers, parts = [], []
+    for folder in folders:
+        try:
+            shards = Shards.open(folder)
+        except FileNotFoundError as error:
+            raise UsageError(str(error)) from error
+        images += [shards.images[i] for i in range(len(shards.identity))]
+        numbers.append(np.asarray(shards.identity, np.int64))
+        parts.append([np.asarray(getattr(shards, name), np.float32) for name in COLUMNS])
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    faces = Faces(images, np.concatenate(numbers), *columns)
+    faces = faces if int(of) == 1 else faces.take(faces.number % int(of) == int(which))
+    if len(faces) < 16:
+        raise UsageError(f"{len(faces)} faces are too few to train on or to measure with")
+    return faces
 
 
 @dataclass(frozen=True)

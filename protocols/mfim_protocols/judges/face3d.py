@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from mfim_bench.networks import face3d
+from mfim_bench.networks import face3d, files
 from mfim_protocols.judges import data, landmarks, loop
 
 
@@ -33,10 +33,10 @@ def train(shards: Sequence[Path], val: Sequence[Path], fold: str, settings: loop
         "loss": {"first": round(outcome.first_loss, 4), "last": round(outcome.last_loss, 4)},
         "calibration": calibration,
     }
-    face3d.save(network, settings.out, {"network": "face3d", "figures": figures})
+    files.save(network, settings.out, {"network": "face3d", "figures": figures})
     # Figures of the file as it will be read, in half precision.
     validation = data.load(val)
     figures["validation"] = landmarks.evaluate(face3d.load(settings.out), landmarks.LandmarkTask(validation, cropper))
-    face3d.save(face3d.load(settings.out), settings.out, {"network": "face3d", "figures": figures})
+    files.save(face3d.load(settings.out), settings.out, {"network": "face3d", "figures": figures})
     settings.checkpoint.unlink(missing_ok=True)
     return figures

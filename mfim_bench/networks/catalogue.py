@@ -1,0 +1,21 @@
+"""Entries of the weights catalogue for the open judges; light, so that listing them imports no torch."""
+
+from __future__ import annotations
+
+from mfim_bench.weights import WeightsSpec
+
+WEIGHTS: tuple[WeightsSpec, ...] = (
+    WeightsSpec(
+        name="face3d",
+        package="mfim_bench:networks/weights/face3d.safetensors",
+        licence="Apache-2.0",
+        summary="open 3DMM judge: dense landmarks and head model, trained on virtual faces",
+    ),
+    WeightsSpec(
+        name="hopenet",
+        package="mfim_bench:networks/weights/hopenet.safetensors",
+        licence="Apache-2.0",
+        summary="open HopeNet: head pose in degrees, trained on virtual faces",
+    ),
+)
+"""``sha256`` is set when a file is shipped; `mfim_bench.weights.path` checks it."""
