@@ -1,0 +1,61 @@
+"""``mfim-bench train supervisor-…``; call `register` from the plugin's ``mfim_bench_commands`` hook. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from mfim_bench.cli_groups import group
+from mfim_bench.errors import UsageError
+
+Shards = Annotated[list[Path], typer.Option("--shards", help="Folder of prepared training faces; may be repeated.")]
+Val = Annotated[list[Path], typer.Option("--val", help="Folder of prepared faces of other people; may be repeated.")]
+Out = Annotated[Path, typer.Option("--out", help="File of weights to write (.safetensors).")]
+Minutes = Annotated[float, typer.Option("--minutes", help="Wall-clock minutes in all; repeat the command to continue.")]
+Seed = Annotated[int, typer.Option("--seed")]
+Steps = Annotated[int | None, typer.Option("--steps", help="Stop after so many steps.")]
+Fold = Annotated[str, typer.Option("--fold", help="K/N: only identities whose number leaves K when divided by N.")]
+BatchSize = Annotated[int, typer.Option("--batch-size")]
+Device = Annotated[str, typer.Option("--device")]
+Threads = Annotated[int, typer.Option("--threads", help="CPU threads; 0 = as torch decides.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the ``train`` group."""
+    commands = group(app, "train")
+
+    @commands.command("supervisor-r")
+    def recogniser(
+        shards: Shards, val: Val, out: Out, minutes: Minutes = 20.0, seed: Seed = 11, steps: Steps = None,
+        fold: Fold = "0/1", batch_size: BatchSize = 64, device: Device = "cpu", threads: Threads = 1,
+    ) -> None:  # fmt: skip
+        """R, the recogniser that training uses, on virtual people."""
+        need_protocols()
+        from mfim_protocols.judges import loop
+
+        from mfim.supervisors import train
+
+        settings = loop.Settings(out, minutes, steps, seed, batch_size, device=device, threads=threads or None)
+        loop.report(train.train_recogniser(shards, val, fold, settings))
+
+    @commands.command("supervisor-face3d")
+    def face3d(
+        shards: Shards, val: Val, out: Out, minutes: Minutes = 20.0, seed: Seed = 12, steps: Steps = None,
+        fold: Fold = "0/1", batch_size: BatchSize = 64, device: Device = "cpu", threads: Threads = 1,
+    ) -> None:  # fmt: skip
+        """The 3DMM network that training uses, on virtual people."""
+        need_protocols()
+        from mfim_protocols.judges import loop
+
+        from mfim.supervisors import train
+
+        settings = loop.Settings(out, minutes, steps, seed, batch_size, device=device, threads=threads or None)
+        loop.report(train.train_face3d(shards, val, fold, settings))
+
+
+def need_protocols() -> None:
+    """Training data are mfim-bench-protocols' virtual faces."""
+    if importlib.util.find_spec("mfim_protocols") is None:
+        raise UsageError("training a supervisor needs the distribution mfim-bench-protocols")
