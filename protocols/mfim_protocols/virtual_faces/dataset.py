@@ -24,7 +24,7 @@ from mfim_bench.protocol import Frame, Pair
 if TYPE_CHECKING:
     from mfim_protocols.virtual_faces.record import Record
 
-SIZE, SAMPLES, QUALITY = 256, 3, 90
+SIZE, SAMPLES, QUALITY = 256, 3, 93
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Split:
 
 SPLITS = {"test": Split(1_000_000, 150, 2, 2026), "validation": Split(300_000, 50, 2, 2027)}
 # sha256 over the shipped files (see `content_hash`); a changed file is a changed protocol.
-PUBLISHED = {"test": ""}
+PUBLISHED = {"test": "f868da054ac7dba9d42d5653cb888cc2c7b52acd2332f1be160f6e233d09c098"}
 
 
 def record(split: str, frame: str) -> Record:
