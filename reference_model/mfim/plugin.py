@@ -50,6 +50,8 @@ def mfim_bench_weights() -> Sequence[WeightsSpec]:
 
 @hookimpl
 def mfim_bench_commands(app: typer.Typer) -> None:
-    from mfim.commands import register
+    from mfim import commands
+    from mfim.supervisors import commands as supervisors
 
-    register(app)
+    commands.register(app)
+    supervisors.register(app)
