@@ -25,11 +25,19 @@ POINT_JITTER = 0.02
 """Noise on the five points that place a crop, as a share of the eyes' distance `[own choice]`: detectors err."""
 
 
+class Images(Protocol):
+    """(N, H, W, 3) uint8, indexed by row."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    def __getitem__(self, index: int) -> npt.NDArray[np.uint8]: ...
+
+
 class ShardLike(Protocol):
     """What is read of `mfim_protocols.virtual_faces.shards.Shards`."""
 
     @property
-    def images(self) -> npt.NDArray[np.uint8]: ...
+    def images(self) -> Images: ...
     @property
     def identity(self) -> npt.NDArray[np.int64]: ...
     @property
@@ -76,7 +84,7 @@ class Faces:
 def cut(shards: ShardLike, size: int, template: CropTemplate = "ffhq", seed: int = 0) -> npt.NDArray[np.uint8]:
     """Cut every image by its five points as the harness does, with slightly noisy points; (N, size, size, 3) uint8."""
     random = np.random.default_rng(seed)
-    count, height, width = shards.images.shape[:3]
+    count, height, width, _ = shards.images.shape
     out = np.empty((count, size, size, 3), np.uint8)
     for k in range(count):
         points = np.asarray(shards.points5[k], np.float64)
@@ -98,7 +106,10 @@ def prepare(directories: Sequence[Path], size: int, cache: Path) -> Faces:
             raise UsageError(f"no such folder of shards: {directory}")
     from mfim_protocols.virtual_faces.shards import Shards
 
-    parts: list[ShardLike] = [Shards.open(directory) for directory in directories]
+    try:
+        parts: list[ShardLike] = [Shards.open(directory) for directory in directories]
+    except FileNotFoundError as error:
+        raise UsageError(str(error)) from error
     facts = [
         [str(d.resolve()), list(p.images.shape), int(np.asarray(p.images[0]).astype(np.int64).sum())]
         for d, p in zip(directories, parts, strict=True)

@@ -198,6 +198,8 @@ class Encoder(nn.Module):
         self.map_indices = {
             d: [k for k, c in enumerate(codes) if c.resolution == side // d and c.kind != "rgb"] for d in self.dividers
         }
+        if not all(self.map_indices.values()):
+            raise ValueError(f"a {side} px encoder has no layers for style maps at 1/{', 1/'.join(map(str, dividers))}")
         self.to_map = nn.ModuleDict({str(d): MapToMap(width, width, len(k)) for d, k in self.map_indices.items()})
 
     @staticmethod

@@ -83,7 +83,8 @@ class ToRGB(nn.Module):
         self.bias = nn.Parameter(torch.zeros(3))
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
-        return self.conv(x, code).float() + self.bias.view(1, 3, 1, 1)
+        image: Tensor = self.conv(x, code).float() + self.bias.view(1, 3, 1, 1)
+        return image
 
 
 class Synthesis(nn.Module):
@@ -191,5 +192,5 @@ class Mapping(nn.Module):
     def mean_codes(self, count: int = 4096, seed: int = 0) -> list[Tensor]:
         """The mean of each code over ``count`` latents: (size,) each; the encoder starts from them."""
         source = torch.Generator().manual_seed(seed)
-        z = torch.randn(count, self.z_size, generator=source).to(self.affine[0].weight.device)
+        z = torch.randn(count, self.z_size, generator=source).to(next(self.parameters()).device)
         return [code.mean(0) for code in self(z)]

@@ -88,15 +88,15 @@ def published_lpips(path: Path, device: torch.device) -> nn.Module:
     if importlib.util.find_spec("lpips") is None:
         raise UsageError("the package lpips is not installed")
     import lpips
-    from torchvision.models import alexnet
 
-    trunk = alexnet(weights=None)
+    metric: nn.Module = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
     try:
-        trunk.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        for part in metric.get_submodule("net").children():
+            # The slices of lpips keep the numbers that torchvision's AlexNet gives its layers.
+            for name, layer in part.named_children():
+                prefix = f"features.{name}."
+                layer.load_state_dict({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
     except Exception as error:
         raise UsageError(f"{path} is no state dict of torchvision's AlexNet") from error
-    metric: nn.Module = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False)
-    inner = {name: module for part in metric.net.children() for name, module in part.named_children()}  # type: ignore[union-attr,operator]
-    for name, module in trunk.features.named_children():
-        inner[name].load_state_dict(module.state_dict())
     return metric.eval().requires_grad_(False).to(device)

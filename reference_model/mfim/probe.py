@@ -15,6 +15,7 @@ from torch import Tensor
 from mfim.config import Config
 from mfim.data import Faces
 from mfim.encoder import TARGET_LIMIT
+from mfim.generator import style_space
 from mfim.model import MFIM
 from mfim.supervision import Seen, Supervision
 from mfim.training.gan import build
@@ -71,12 +72,11 @@ def exchange(
         source = model.encoder(images[0], maps=False).codes
         rest = model.encoder(images[1], maps=model.use_maps)
         target, maps = rest.codes, rest.maps
+    space = style_space(config.model.size, config.model.channel_base, config.model.channel_limit)
     seen = [supervision.look(x)[0] for x in images]
     result = {}
     for lowest in [2**k for k in range(3, config.model.size.bit_length())]:
-        codes = [
-            s if spec.resolution >= lowest else t for spec, s, t in zip(synthesis.codes, source, target, strict=True)
-        ]
+        codes = [s if spec.resolution >= lowest else t for spec, s, t in zip(space, source, target, strict=True)]
         made = synthesis(codes, maps)
         result[f"from {lowest} px"] = moved(supervision.look(made)[0], *seen) | {
             "l1_to_target": float((made - images[1]).abs().mean())

@@ -120,4 +120,4 @@ class Supervision:
             if path is not None:
                 save_array(path, stored.numpy())
         size = stored.shape[1] - 80 - 52 - 3
-        return Seen(*(part.contiguous() for part in stored.split([size, 80, 52, 3], 1)))
+        return Seen(*(part.contiguous() for part in torch.split(stored, [size, 80, 52, 3], 1)))

@@ -162,14 +162,18 @@ class Means:
 
 
 def picture(path: Path, columns: list[Tensor], rows: int = 8) -> None:
-    """Write a grid, one column a tensor (B, 3, S, S) in [-1, 1], by atomic rename."""
-    from torchvision.utils import save_image
+    """Write a grid, one column a tensor (B, 3, S, S) in [-1, 1], atomically; rows past a full line are left out."""
+    from mfim_bench.media.images import write_image
 
+    stacked = torch.stack([c[:rows].float().cpu() for c in columns], 1)
+    across = max(1, 8 // len(columns))
+    stacked = stacked[: len(stacked) // across * across]
+    count, _, _, height, width = stacked.shape
+    # (down, across, columns, 3, H, W) to (down, H, across, columns, W, 3)
+    grid = stacked.view(count // across, across, len(columns), 3, height, width).permute(0, 4, 1, 2, 5, 3)
+    pixels = grid.reshape(count // across * height, across * len(columns) * width, 3)
     path.parent.mkdir(parents=True, exist_ok=True)
-    stacked = torch.stack([c[:rows].float().cpu() for c in columns], 1).flatten(0, 1)
-    partial = path.with_name(f".{path.name}")
-    save_image(stacked.clamp(-1, 1) * 0.5 + 0.5, partial, nrow=len(columns) * max(1, 8 // len(columns)), format="png")
-    partial.replace(path)
+    write_image(path, ((pixels.clamp(-1, 1) + 1) * 127.5).round().byte().numpy(), {"Software": "mfim-bench train mfim"})
 
 
 def learning_rate(step: int, steps: int, decay_from: float) -> float:

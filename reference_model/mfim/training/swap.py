@@ -100,7 +100,8 @@ def train(
     else:
         model, discriminator = MFIM(config.model), build(config)[2]
     supervision = supervision or Supervision.load(setup, config.model.size, host.device, config.precision)
-    model, discriminator = (n.to(memory_format=torch.channels_last) for n in (model, discriminator))
+    model.to(memory_format=torch.channels_last)
+    discriminator.to(memory_format=torch.channels_last)
     optimiser: Optimizer = torch.optim.Adam(parameter_groups(model, config), betas=setup.betas)
     critic: Optimizer = torch.optim.Adam(discriminator.parameters(), lr=setup.discriminator_rate, betas=setup.betas)
     model, discriminator, optimiser, critic = host.prepare(model, discriminator, optimiser, critic)

@@ -1,0 +1,88 @@
+"""A model, supervisors and data small enough to train for a few steps in a test."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mfim import config
+from mfim.config import Config
+from mfim.data import Faces
+from mfim.supervision import Supervision
+
+TINY = [
+    "precision=float32",
+    "checkpoint_every=1000",
+    "picture_every=4",
+    "model.size=32",
+    "model.channel_base=256",
+    "model.channel_limit=16",
+    "model.discriminator_base=256",
+    "model.z_size=8",
+    "model.w_size=8",
+    "model.mapping_layers=2",
+    "model.body_widths=[8, 8, 16, 16]",
+    "model.body_units=[1, 1, 1, 1]",
+    "model.encoder_width=8",
+    "model.map_dividers=[4, 8]",  # a 32 px generator has no 2 px layer
+    "gan.batch=4",
+    "gan.r1_rows=2",
+    "gan.r1_interval=3",
+    "swap.batch=4",
+    "swap.r1_rows=2",
+    "swap.r1_interval=3",
+    "swap.recon_ramp=[2, 6]",
+    "swap.validate_every=4",
+    "swap.steps=40",
+]
+
+
+class Embed(nn.Module):
+    """A recogniser of random weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        return nn.functional.normalize(self.body(images).mean((2, 3)), dim=1)
+
+
+class Fit(nn.Module):
+    """A 3DMM supervisor of random weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.Tanh(), nn.Conv2d(8, 135, 3, 2, 1))
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        shape, expression, pose = self.body(images).mean((2, 3)).split([80, 52, 3], 1)
+        return {"shape": shape, "expression": expression, "pose": pose}
+
+
+@pytest.fixture
+def tiny() -> Config:
+    return config.load("virtual-64", TINY)
+
+
+@pytest.fixture
+def supervision() -> Supervision:
+    torch.manual_seed(7)
+    return Supervision(Embed(), Fit(), 32, torch.device("cpu"))
+
+
+def faces(people: int = 8, each: int = 3, size: int = 32, seed: int = 0) -> Faces:
+    """Smooth random pictures, alike within an identity."""
+    random = np.random.default_rng(seed)
+    coarse = random.uniform(0, 255, (people, 1, 4, 4, 3)) + random.normal(0, 20, (people, each, 4, 4, 3))
+    images = np.kron(coarse.clip(0, 255), np.ones((1, 1, size // 4, size // 4, 1))).astype(np.uint8)
+    return Faces(images.reshape(-1, size, size, 3), np.repeat(np.arange(people), each), f"test{seed}")
+
+
+@pytest.fixture
+def data() -> Faces:
+    return faces()

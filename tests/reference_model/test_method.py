@@ -1,0 +1,150 @@
+"""Export and reading back, the Method's contract, the configurations, the plugin and its command."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from importlib import resources
+from pathlib import Path
+
+import pytest
+import torch
+
+from mfim import config, export, plugin
+from mfim.config import Config
+from mfim.method import MFIMMethod, load_file
+from mfim.model import MFIM
+from mfim.training.run import save
+from mfim_bench.cli import run_command
+from mfim_bench.errors import UsageError
+from mfim_bench.method import Method
+
+
+@pytest.fixture
+def file(tiny: Config, tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    model = MFIM(tiny.model)
+    with torch.no_grad():  # statistics as after training
+        model.train()(torch.randn(8, 3, 32, 32), torch.randn(8, 3, 32, 32))
+    state = {"step": 12, "model": tiny.model.model_dump_json(), "config": tiny.model_dump_json()}
+    save(tmp_path / "swap.pt", {**state, "mfim_ema": model.state_dict()})
+    line = export.export_checkpoint(tmp_path / "swap.pt", tiny, tmp_path / "model.safetensors")
+    assert "sha256" in line
+    return tmp_path / "model.safetensors"
+
+
+def test_round_trip(tiny: Config, file: Path) -> None:
+    about = export.metadata(file)
+    assert about["steps"] == "12"
+    assert Config.model_validate_json(about["config"]) == tiny
+    stored = torch.load(file.with_name("swap.pt"), weights_only=True)["mfim_ema"]
+    model = export.load(file, torch.device("cpu"))
+    found = model.state_dict()
+    assert found.keys() == stored.keys()
+    for name, value in stored.items():
+        wanted = value.half().float() if value.dtype.is_floating_point else value
+        assert torch.equal(found[name], wanted), name
+    assert not model.training
+
+
+def test_method_keeps_its_contract(file: Path) -> None:
+    method = load_file(file, torch.device("cpu"))
+    assert isinstance(method, Method)
+    source, target = torch.rand(2, 5, 3, 32, 32).unbind(0)
+    swapped = method.swap(source, target)
+    assert swapped.shape == target.shape
+    assert swapped.dtype == torch.float32
+    assert float(swapped.min()) >= 0
+    assert float(swapped.max()) <= 1
+    for batch in (1, 2):
+        parts = [method.swap(s, t) for s, t in zip(source.split(batch), target.split(batch), strict=True)]
+        torch.testing.assert_close(torch.cat(parts), swapped, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(method.mix([source], target, []), swapped, atol=1e-5, rtol=1e-4)
+
+
+def test_wrong_files_are_one_line(file: Path, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    with pytest.raises(UsageError, match="no readable"):
+        export.load(tmp_path / "none.safetensors", torch.device("cpu"))
+    (tmp_path / "cut.safetensors").write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(UsageError, match="no readable"):
+        export.load(tmp_path / "cut.safetensors", torch.device("cpu"))
+    save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(UsageError, match="no weights of mfim"):
+        export.load(tmp_path / "other.safetensors", torch.device("cpu"))
+    about = export.metadata(file)
+    save_file({"x": torch.zeros(1)}, tmp_path / "short.safetensors", metadata=about)
+    with pytest.raises(UsageError):
+        export.load(tmp_path / "short.safetensors", torch.device("cpu"))
+
+
+def test_default_size_fits_the_limit() -> None:
+    settings = config.load("virtual-64").model
+    with torch.device("meta"):
+        numbers = sum(v.numel() for v in MFIM(settings).state_dict().values())
+    assert 2 * numbers < 7.8e6  # float16, and room for the header
+
+
+def test_unknown_values_are_marked() -> None:
+    """Every number in a configuration is marked, but for those that a named source gives."""
+    for name in config.names():
+        text = resources.files("mfim").joinpath("configs", f"{name}.toml").read_text()
+        head, weights = text.split("[swap.weights]")
+        assert "every weight is [own choice]" in weights
+        for line in head.splitlines():
+            if re.match(r"\w+ = [\d\[]", line):
+                assert re.search(r"\[own choice\]|# (StyleGAN2|IR-SE50|the paper)", line), f"{name}: {line}"
+
+
+def test_overrides_and_errors(tmp_path: Path) -> None:
+    assert config.load("virtual-64", ["swap.weights.id=7", "swap.generator=frozen"]).swap.weights.id == 7
+    for wrong in ("swap.weights.ids=7", "swap.weights.id=x", "seed", "seed.a=1"):
+        with pytest.raises(UsageError):
+            config.load("virtual-64", [wrong])
+    with pytest.raises(UsageError, match="virtual-128"):
+        config.load("virtual-63")
+    with pytest.raises(UsageError, match="no such"):
+        config.load(tmp_path / "none.toml")
+    (tmp_path / "a.toml").write_text("= 1")
+    with pytest.raises(UsageError, match="not TOML"):
+        config.load(tmp_path / "a.toml")
+
+
+def test_plugin_is_light_and_whole() -> None:
+    code = "import sys, mfim.plugin; sys.exit(any(m in sys.modules for m in ('torch', 'numpy', 'cv2', 'scipy')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    (spec,) = plugin.mfim_bench_methods()
+    assert (spec.name, spec.template, spec.size) == ("mfim", "ffhq", 64)
+    assert spec.weights == (plugin.WEIGHTS.name,)
+    assert spec.trained_with
+
+
+def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = ["train", "mfim", "--out", str(tmp_path)]
+    for extra, message in (
+        (["--config", "nothing"], "unknown configuration"),
+        (["--stage", "three", "--shards", "x"], "unknown stage"),
+        ([], "--shards is needed"),
+        (["--shards", str(tmp_path / "none")], "no such folder"),
+        (["--export", str(tmp_path / "x.safetensors")], "no checkpoint"),
+    ):
+        assert run_command([*out, *extra]) == 2
+        error = capsys.readouterr().err.strip().splitlines()[-1]
+        assert message in error
+
+
+def test_method_moves_inputs_to_signed_range(tiny: Config) -> None:
+    seen: list[float] = []
+
+    class Spy(MFIM):
+        def forward(self, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+            seen.extend((float(source.min()), float(source.max())))
+            return target
+
+    method = MFIMMethod(Spy(tiny.model).eval(), torch.device("cpu"))
+    target = torch.rand(1, 3, 32, 32)
+    out = method.swap(torch.tensor([0.0, 1.0]).repeat(3 * 16 * 32).view(1, 3, 32, 32), target)
+    assert seen == [-1.0, 1.0]
+    torch.testing.assert_close(out, target, atol=1e-6, rtol=0)

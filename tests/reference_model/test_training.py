@@ -1,0 +1,198 @@
+"""Both stages end to end on a tiny model: resume is exact, EMA is right, pairs are what they should be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mfim.config import Config
+from mfim.data import Faces, Sampler, prepare
+from mfim.probe import exchange
+from mfim.supervision import Supervision
+from mfim.training import gan, swap
+from mfim.training.guard import Collapsed
+from mfim.training.run import Ema, learning_rate, read, save
+from mfim_bench.errors import UsageError
+
+
+def same(a: object, b: object) -> bool:
+    """Whether two checkpoints hold bit-equal values."""
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return a == b
+
+
+def test_stage_one_resumes_exactly(tiny: Config, data: Faces, tmp_path: Path) -> None:
+    whole = gan.train(tiny, data, tmp_path / "whole", steps=8, device="cpu")
+    gan.train(tiny, data, tmp_path / "parts", steps=4, device="cpu")
+    with pytest.raises(UsageError, match="--resume"):
+        gan.train(tiny, data, tmp_path / "parts", steps=8, device="cpu")
+    parts = gan.train(tiny, data, tmp_path / "parts", steps=8, resume=True, device="cpu")
+    first, second = read(whole), read(parts)
+    assert first["step"] == 8
+    assert same(first, second)
+    assert not same(first["synthesis"], first["synthesis_ema"])
+    assert (tmp_path / "whole" / "gan-000004.png").exists()
+    other = tiny.model_copy(update={"model": tiny.model.model_copy(update={"w_size": 16})})
+    with pytest.raises(UsageError, match="other model sizes"):
+        gan.train(other, data, tmp_path / "parts", steps=9, resume=True, device="cpu")
+
+
+def test_stage_two_resumes_exactly_and_probes(
+    tiny: Config, data: Faces, supervision: Supervision, tmp_path: Path
+) -> None:
+    first = gan.train(tiny, data, tmp_path, steps=2, device="cpu")
+    training, held_out = data.split(0.3)
+
+    def run(out: Path, steps: int, resume: bool) -> Path:
+        return swap.train(
+            tiny, training, held_out, out, first, steps=steps, resume=resume, device="cpu", supervision=supervision
+        )
+
+    whole = run(tmp_path / "whole", 8, False)
+    run(tmp_path / "parts", 4, False)
+    parts = run(tmp_path / "parts", 8, True)
+    assert same(read(whole), read(parts))
+    assert (tmp_path / "whole" / "swap-000008.png").exists()
+    lines = [json.loads(line) for line in (tmp_path / "whole" / "swap.jsonl").read_text().splitlines()]
+    checked = [line for line in lines if "val_id_progress" in line]
+    assert [line["step"] for line in checked] == [4, 8]
+    (tmp_path / "whole" / "gan.pt").write_bytes(first.read_bytes())
+    for stage in ("gan", "swap"):
+        rows = exchange(tiny, held_out, tmp_path / "whole", stage, first, "cpu", 6, supervision)
+        assert list(rows) == ["from 8 px", "from 16 px", "from 32 px"]
+        assert all(np.isfinite(list(row.values())).all() for row in rows.values())
+    # Exchanging more levels changes the image more.
+    moved = [
+        row["l1_to_target"] for row in exchange(tiny, held_out, tmp_path, "gan", first, "cpu", 6, supervision).values()
+    ]
+    assert moved[0] > moved[1] > moved[2] > 0
+
+
+def test_frozen_generator_stays_and_finetuned_moves(
+    tiny: Config, data: Faces, supervision: Supervision, tmp_path: Path
+) -> None:
+    first = gan.train(tiny, data, tmp_path, steps=1, device="cpu")
+    start = read(first)["synthesis_ema"]
+    for kind in ("frozen", "finetune"):
+        settings = tiny.model_copy(update={"swap": tiny.swap.model_copy(update={"generator": kind})})
+        out = swap.train(
+            settings, *data.split(0.3), tmp_path / kind, first, steps=2, device="cpu", supervision=supervision
+        )
+        made = {k.removeprefix("synthesis."): v for k, v in read(out)["mfim"].items() if k.startswith("synthesis.")}
+        changed = {k for k, v in made.items() if not torch.equal(v, start[k])}
+        assert any(k.endswith("map_strength") for k in changed)
+        assert any(not k.endswith("map_strength") for k in changed) == (kind == "finetune")
+        assert not any(k.endswith("noise_strength") for k in changed)
+
+
+def test_collapsed_run_stops(tiny: Config, data: Faces, supervision: Supervision, tmp_path: Path) -> None:
+    first = gan.train(tiny, data, tmp_path, steps=1, device="cpu")
+    # A bar of 1.01 no model can reach: identity progress is at most 1.
+    strict = tiny.swap.model_copy(
+        update={"guard_from": 0, "guard_progress": 1.01, "guard_patience": 2, "validate_every": 1}
+    )
+    settings = tiny.model_copy(update={"swap": strict})
+    with pytest.raises(Collapsed, match="step 2"):
+        swap.train(settings, *data.split(0.3), tmp_path, first, steps=6, device="cpu", supervision=supervision)
+
+
+def test_time_limit_leaves_a_checkpoint(tiny: Config, data: Faces, tmp_path: Path) -> None:
+    state = read(gan.train(tiny, data, tmp_path, minutes=0.0, device="cpu"))
+    assert state["step"] == 0
+
+
+def test_ema_by_hand() -> None:
+    module = nn.BatchNorm1d(2)
+    average = Ema(module, 0.9)
+    with torch.no_grad():
+        module.weight.fill_(2.0)
+        module.running_mean.fill_(10.0)
+        module.num_batches_tracked.fill_(5)
+    average.update(module, 1000)
+    torch.testing.assert_close(average.module.weight, torch.full((2,), 1.1))
+    torch.testing.assert_close(average.module.running_mean, torch.full((2,), 1.0))
+    assert int(average.module.num_batches_tracked) == 5
+    average.update(module, 0)  # at the start the decay is 1/10
+    torch.testing.assert_close(average.module.weight, torch.full((2,), 0.11 + 1.8))
+
+
+def test_checkpoints_are_whole_or_absent(tmp_path: Path) -> None:
+    save(tmp_path / "a.pt", {"step": 1})
+    assert [p.name for p in tmp_path.iterdir()] == ["a.pt"]
+    with pytest.raises(UsageError, match="no checkpoint"):
+        read(tmp_path / "b.pt")
+    (tmp_path / "b.pt").write_bytes((tmp_path / "a.pt").read_bytes()[:40])
+    with pytest.raises(UsageError, match="not a readable checkpoint"):
+        read(tmp_path / "b.pt")
+
+
+def test_rates_fall_at_the_end() -> None:
+    assert [learning_rate(s, 100, 0.5) for s in (0, 50, 75, 100)] == pytest.approx([1, 1, 0.55, 0.1])
+
+
+def test_pairs_keep_to_identities(data: Faces) -> None:
+    sampler = Sampler(data.identity, 3)
+    seen: set[int] = set()
+    for step in range(60):
+        source, target = sampler.pairs(step, 8, 3)
+        a, b = data.identity[source // 2], data.identity[target // 2]
+        assert (a[:3] == b[:3]).all()
+        assert (a[3:] != b[3:]).all()
+        assert (source[:3] // 2 != target[:3] // 2).all()
+        seen |= set(source.tolist()) | set(target.tolist())
+    assert seen == set(range(2 * len(data)))
+    again = Sampler(data.identity, 3).pairs(59, 8, 3)
+    assert (again[0] == source).all()
+    assert (again[1] == target).all()
+    assert (Sampler(data.identity, 3, process=1).pairs(59, 8, 3)[1] != target).any()
+
+
+def test_mirrored_variants_and_range(data: Faces) -> None:
+    plain, mirrored = data.batch(np.array([4, 5]))
+    torch.testing.assert_close(plain.flip(-1), mirrored)
+    assert float(plain.min()) >= -1
+    assert float(plain.max()) <= 1
+    assert torch.equal(((plain + 1) * 127.5).round().byte().permute(1, 2, 0), torch.from_numpy(data.images[2]))
+
+
+def test_crops_come_from_shards_and_are_cached(tmp_path: Path) -> None:
+    from mfim_protocols.virtual_faces.shards import write_part
+
+    random = np.random.default_rng(0)
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        points = np.array([[50, 55], [78, 55], [64, 72], [53, 88], [75, 88]], np.float32)
+        labels = {
+            "identity": np.array([7, 7, 9], np.int64),
+            "shape": np.zeros((3, 80), np.float32),
+            "expression": np.zeros((3, 52), np.float32),
+            "pose": np.zeros((3, 3), np.float32),
+            "points5": np.repeat(points[None], 3, 0),
+            "points68": np.zeros((3, 68, 2), np.float32),
+            "dense": np.zeros((3, 4, 2), np.float32),
+        }
+        write_part(folder, 0, random.integers(0, 255, (3, 128, 128, 3), dtype=np.uint8), labels)
+        (folder / "meta.json").write_text("{}")
+    made = prepare([tmp_path / "one", tmp_path / "two"], 32, tmp_path / "cache")
+    assert made.images.shape == (6, 32, 32, 3)
+    assert len(set(made.identity.tolist())) == 4  # the same number in two folders is two people
+    (crops,) = (tmp_path / "cache").glob("crops-*.npy")
+    before = crops.stat().st_mtime_ns
+    assert (prepare([tmp_path / "one", tmp_path / "two"], 32, tmp_path / "cache").images == made.images).all()
+    assert crops.stat().st_mtime_ns == before
+    with pytest.raises(UsageError, match="no such folder"):
+        prepare([tmp_path / "none"], 32, tmp_path / "cache")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="no shards"):
+        prepare([tmp_path / "empty"], 32, tmp_path / "cache")
