@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from mfim.supervisors.catalogue import WEIGHTS as SUPERVISORS
 from mfim_bench.hookspecs import hookimpl
 from mfim_bench.method import MethodSpec
 from mfim_bench.weights import WeightsSpec
@@ -38,14 +39,14 @@ def mfim_bench_methods() -> Sequence[MethodSpec]:
             licence="Apache-2.0",
             citation=CITATION,
             weights=(WEIGHTS.name,),
-            trained_with=("mfim-recogniser", "mfim-face3d"),
+            trained_with=tuple(entry.name for entry in SUPERVISORS),
         )
     ]
 
 
 @hookimpl
 def mfim_bench_weights() -> Sequence[WeightsSpec]:
-    return [WEIGHTS]
+    return [WEIGHTS, *SUPERVISORS]
 
 
 @hookimpl
