@@ -1,0 +1,118 @@
+"""The fit of the head model: exact where the landmarks are, and honest about what they do not show."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from mfim_bench.networks.face3d_fit import Fit, HeadFit, angles_of, rotation_of
+from mfim_protocols.virtual_faces.head import HeadModel, rotation
+
+
+def model() -> HeadFit:
+    head = HeadModel.load()
+
+    def at(values: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values))
+
+    return HeadFit(
+        at(head.mean[head.dense]),
+        at(head.shape_basis[:, head.dense]),
+        at(head.expression_basis[:, head.dense]),
+        torch.full((52,), 0.1),
+        0.04 * torch.eye(52),
+    )
+
+
+def heads(count: int, seed: int = 0) -> Fit:
+    draw = torch.Generator().manual_seed(seed)
+    angles = (torch.rand(count, 3, generator=draw) * 2 - 1).double() * torch.tensor([0.8, 0.4, 0.4]).double()
+    camera = torch.rand(count, 4, generator=draw).double() * torch.tensor([0.2, 0.1, 0.1, 0.001]).double()
+    camera = camera + torch.tensor([-4.6, 0.0, 0.0, 0.0006]).double()
+    shape = torch.randn(count, 80, generator=draw).double()
+    expression = (torch.rand(count, 52, generator=draw) < 0.2) * torch.rand(count, 52, generator=draw)
+    return Fit(rotation_of(angles), camera, shape, expression.double())
+
+
+def millimetres(fit: HeadFit, a: Fit, b: Fit) -> tuple[float, float]:
+    shape = torch.einsum("bk,kvc->bvc", (a.shape - b.shape).float(), fit.shape_basis)
+    expression = torch.einsum("bk,kvc->bvc", (a.expression - b.expression).float(), fit.expression_basis)
+    return tuple(float(e.square().sum(-1).mean(-1).sqrt().max()) for e in (shape, expression))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("angle", range(3))
+def test_angles_follow_the_head_models_convention(angle: int) -> None:
+    angles = torch.zeros(1, 3, dtype=torch.float64)
+    angles[0, angle] = 0.3
+    torch.testing.assert_close(rotation_of(angles)[0], torch.from_numpy(rotation(*angles[0].tolist())))
+    nose, ear = rotation_of(angles)[0] @ torch.eye(3, dtype=torch.float64)[2], rotation_of(angles)[0][:, 0]
+    moved = (nose[0], nose[1], ear[1])[angle]  # right, up, and the image-right ear up
+    assert moved > 0.2
+    both = torch.tensor([[0.5, -0.3, 0.7]]).double()
+    torch.testing.assert_close(angles_of(rotation_of(both)), both)
+
+
+def test_noise_free_landmarks_give_the_head_back() -> None:
+    fit, truth = model(), heads(4)
+    landmarks = fit.project(truth)
+    found = fit.solve(landmarks, torch.full(landmarks.shape[:2], 1e-4).double())
+    assert (found.angles - truth.angles).abs().max().rad2deg() < 0.01
+    assert max(millimetres(fit, found, truth)) < 0.05
+
+
+def test_noise_pulls_towards_the_prior_and_no_landmarks_give_the_mean() -> None:
+    fit, truth = model(), heads(4)
+    noise = torch.randn(4, 320, 2, generator=torch.Generator().manual_seed(1)).double()
+    found = [
+        fit.solve(fit.project(truth) + s * noise, torch.full((4, 320), s).double()) for s in (0.003, 0.03, 3.0)
+    ]
+    shape, expression = zip(*(millimetres(fit, f, truth) for f in found), strict=True)
+    assert shape[0] < shape[1] < shape[2]
+    assert expression[0] < expression[1]
+    assert found[0].shape.norm() > found[1].shape.norm() > found[2].shape.norm()
+    assert found[2].shape.abs().max() < 0.2
+
+
+def test_rows_do_not_influence_each_other() -> None:
+    fit, truth = model(), heads(5)
+    landmarks = fit.project(truth) + 0.01 * torch.randn(5, 320, 2, generator=torch.Generator().manual_seed(2))
+    deviations = torch.full((5, 320), 0.01).double()
+    together = fit.solve(landmarks, deviations)
+    alone = fit.solve(landmarks[3:4], deviations[3:4])
+    assert max(millimetres(fit, alone, Fit(*(getattr(together, n)[3:4] for n in Fit.__slots__)))) < 1e-3
+
+
+def test_the_last_step_carries_the_derivative_of_the_optimum() -> None:
+    fit, truth = model(), heads(1)
+    draw = torch.Generator().manual_seed(3)
+    landmarks = fit.project(truth) + 0.01 * torch.randn(1, 320, 2, generator=draw).double()
+    deviations = torch.full((1, 320), 0.01).double()
+    along = torch.randn(1, 320, 2, generator=draw).double()
+    free = landmarks.clone().requires_grad_()
+    out = fit(free, deviations, 20)
+    out.shape[0, 2].backward()
+    step = 1e-4
+    ends = [fit.solve(landmarks + s * step * along, deviations, 20).shape[0, 2] for s in (1, -1)]
+    slope = float((ends[0] - ends[1]) / (2 * step))
+    assert free.grad is not None
+    assert float((free.grad * along).sum()) == pytest.approx(slope, rel=0.05)
+
+
+def test_the_camera_of_a_known_head() -> None:
+    fit, truth = model(), heads(3)
+    found = fit.camera_of(fit.project(truth), truth.angles, truth.shape, truth.expression)
+    torch.testing.assert_close(found.camera, truth.camera, atol=1e-4, rtol=1e-3)
+
+
+def test_correlated_errors_are_learned() -> None:
+    """Errors that move all landmarks together are expected, so they no longer count as evidence of shape."""
+    fit = model()
+    draw = torch.Generator().manual_seed(4)
+    common = torch.randn(640, generator=draw)
+    errors = 3 * torch.randn(400, 1, generator=draw) * common / common.norm() * 25 + torch.randn(400, 640, generator=draw)
+    fit.calibrate_noise(errors)
+    whitened = fit.whiten(errors[..., None])[..., 0]
+    assert float(whitened.square().mean()) == pytest.approx(1, abs=0.15)
+    assert float((whitened @ (common / common.norm())).std()) < 1.5

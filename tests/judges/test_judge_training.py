@@ -1,0 +1,107 @@
+"""Real, short trainings on painted faces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import typer
+
+from mfim_bench.cli_groups import group
+from mfim_bench.errors import UsageError
+from mfim_bench.networks import face3d, files, hopenet
+from mfim_protocols.judges import augment, commands, data, landmarks, loop
+from mfim_protocols.judges import face3d as face3d_training
+from mfim_protocols.judges import hopenet as hopenet_training
+from mfim_protocols.virtual_faces import shards
+from painted import paint
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Shards of 60 training and 18 other images."""
+    out = []
+    for name, people, seed in (("train", 20, 1), ("val", 6, 2)):
+        folder, faces = tmp_path_factory.mktemp(name), paint(people, 3, seed)
+        labels = {n: getattr(faces, n) for n in data.COLUMNS}
+        labels |= {"identity": faces.number, "points68": faces.dense[:, :68]}
+        shards.write_part(folder, 0, np.stack(faces.images), labels)
+        (folder / "meta.json").write_text("{}")
+        out.append(folder)
+    return out[0], out[1]
+
+
+def test_hopenet_training_lowers_the_loss_and_writes_a_file(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    settings = loop.Settings(tmp_path / "hopenet.safetensors", 10, steps=30, batch=16, rate=1e-3)
+    figures = hopenet_training.train([folders[0]], [folders[1]], "0/1", settings)
+    assert figures["loss"]["last"] < figures["loss"]["first"] - 0.3  # type: ignore[index]
+    assert files.metadata(settings.out)["figures"] == figures
+    assert not settings.checkpoint.exists()
+    assert hopenet.load(settings.out)(torch.rand(2, 3, 112, 112)).shape == (2, 3, 66)
+
+
+def test_face3d_training_lowers_the_loss_and_writes_a_file(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    settings = loop.Settings(tmp_path / "face3d.safetensors", 10, steps=30, batch=16)
+    figures = face3d_training.train([folders[0]], [folders[1]], "0/1", settings)
+    assert figures["loss"]["last"] < figures["loss"]["first"]  # type: ignore[index]
+    assert set(figures["validation"]) == {"clean", "degraded"}  # type: ignore[call-overload]
+    network = face3d.load(settings.out)
+    assert torch.isfinite(network(torch.rand(2, 3, 112, 112)).shape).all()
+
+
+def test_a_run_that_was_cut_off_goes_on(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    task = hopenet_training.PoseTask(data.load([folders[0]]), data.Cropper("box", 112, 1.0))
+    out = tmp_path / "x.safetensors"
+    loop.train(hopenet.HopeNet(), task.batch, task.loss, loop.Settings(out, 10, steps=3, batch=8))
+    stopped = torch.load(out.with_name("x.safetensors.checkpoint"), weights_only=True)
+    again = loop.train(hopenet.HopeNet(), task.batch, task.loss, loop.Settings(out, 10, steps=4, batch=8))
+    assert stopped["step"] == 3
+    assert again.steps == 4
+    assert again.seconds > stopped["spent"]
+    fresh = loop.train(hopenet.HopeNet(), task.batch, task.loss, loop.Settings(out, 10, steps=4, batch=8))
+    for a, b in zip(again.network.parameters(), fresh.network.parameters(), strict=True):
+        torch.testing.assert_close(a, b)  # a finished run is not trained further
+
+
+def test_training_labels_survive_the_crop(folders: tuple[Path, Path]) -> None:
+    """Landmarks and pose of an ffhq crop (roll removed) agree: the known head projects onto its own landmarks."""
+    faces = data.load([folders[0]])
+    task = landmarks.LandmarkTask(faces, data.Cropper("ffhq", 128, 1.0))
+    batch = task.rows(np.arange(20), np.random.default_rng(0), train=True)
+    fit = landmarks.head_fit(faces)
+    truth = fit.camera_of(*(batch[k].double() for k in ("landmarks", "pose", "shape", "expression")))
+    off = (fit.project(truth) - batch["landmarks"]).norm(dim=-1).mean() * 64
+    assert off < 0.2  # px
+
+
+def test_folds_and_held_out_people_share_nobody(folders: tuple[Path, Path]) -> None:
+    even, odd = data.load([folders[0]], "0/2"), data.load([folders[0]], "1/2")
+    assert not set(even.number) & set(odd.number)
+    rest, held = data.load([folders[0]]).hold_out(0.3)
+    assert len(rest)
+    assert len(held)
+    assert not set(rest.number) & set(held.number)
+    with pytest.raises(UsageError, match="fold"):
+        data.load([folders[0]], "2/2")
+    with pytest.raises(UsageError, match="no shards"):
+        data.load([folders[0] / "nowhere"])
+
+
+def test_augmentation_keeps_shape_and_type() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (112, 112, 3), np.uint8)
+    rng = np.random.default_rng(1)
+    for _ in range(40):
+        out = augment.degrade(image, rng)
+        assert out.shape == image.shape
+        assert out.dtype == np.uint8
+    assert augment.worn(image).shape == image.shape
+
+
+def test_two_plugins_share_one_group() -> None:
+    app = typer.Typer()
+    first = group(app, "train")
+    assert group(app, "train") is first
+    commands.register(app)
+    assert {c.name for c in first.registered_commands} == {"judge-face3d", "judge-hopenet"}

@@ -1,0 +1,100 @@
+"""The supervisors: what H4's losses rely on, and short real trainings."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mfim.supervisors import catalogue, load, networks, train
+from mfim_bench.errors import UsageError
+from mfim_protocols.judges import landmarks, loop
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "judges"))
+from painted import paint  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def faces():  # type: ignore[no-untyped-def]
+    return paint(12, 4, 3)
+
+
+@pytest.fixture(scope="module")
+def face3d(faces) -> networks.Face3dSupervisor:  # type: ignore[no-untyped-def]
+    task = train.face3d_task(faces)
+    torch.manual_seed(0)
+    network = networks.Face3dSupervisor(landmarks.head_fit(faces), landmarks.mean_landmarks(task, 0))
+    return network.eval()
+
+
+@pytest.mark.parametrize("side", [64, 128, 200])
+def test_outputs_and_gradients(face3d: networks.Face3dSupervisor, side: int) -> None:
+    images = torch.rand(2, 3, side, side, requires_grad=True)
+    out = face3d(images)
+    assert {k: tuple(v.shape) for k, v in out.items()} == {"shape": (2, 80), "expression": (2, 52), "pose": (2, 3)}
+    embedding = networks.Recogniser().eval()(images)
+    torch.testing.assert_close(embedding.norm(dim=1), torch.ones(2))
+    for value in (*out.values(), embedding):
+        (gradient,) = torch.autograd.grad(value.square().sum() + value[0, 0], images, retain_graph=True)
+        assert torch.isfinite(gradient).all()
+        assert gradient.abs().max() > 0
+
+
+def test_rows_do_not_influence_each_other(face3d: networks.Face3dSupervisor) -> None:
+    images = torch.rand(3, 3, 64, 64)
+    torch.testing.assert_close(face3d(images)["shape"][1:2], face3d(images[1:2])["shape"], atol=1e-2, rtol=1e-3)
+
+
+def test_distance_of_outputs_is_millimetres(face3d: networks.Face3dSupervisor) -> None:
+    a, b = torch.randn(2, 80)
+    fit = face3d.core.fit
+    moved = torch.einsum("k,kvc->vc", a - b, fit.shape_basis)
+    rms = moved.square().sum(-1).mean().sqrt()
+    torch.testing.assert_close((a @ face3d.shape_root - b @ face3d.shape_root).norm(), rms, rtol=1e-3, atol=1e-3)
+
+
+def test_the_centre_is_the_centre_at_every_size() -> None:
+    ramp = torch.linspace(0, 1, 256).expand(1, 3, 256, 256)
+    for side in (64, 128, 256):
+        small = torch.nn.functional.interpolate(ramp, size=(side, side), mode="bilinear", antialias=True)
+        out = networks.centre_part(small, 0.85)[0, 0, 0]
+        assert float(out.mean()) == pytest.approx(0.5, abs=2e-3)
+        assert float(out[-1] - out[0]) == pytest.approx(networks.seen(0.85), abs=0.02)
+
+
+@pytest.mark.parametrize("kind", ["r", "face3d"])
+def test_training_lowers_the_loss_and_loads(kind: str, faces, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(train.data, "load", lambda folders, fold="0/1": faces)
+    settings = loop.Settings(tmp_path / "s.safetensors", 10, steps=20, batch=16)
+    run = train.train_recogniser if kind == "r" else train.train_face3d
+    figures = run([tmp_path], [tmp_path], "0/1", settings)
+    assert figures["loss"]["last"] < figures["loss"]["first"]  # type: ignore[index]
+    network = load(settings.out)
+    assert not any(p.requires_grad for p in network.parameters())
+    maps = network.features(torch.rand(1, 3, 64, 64))
+    sides = [m.shape[-1] for m in maps]
+    assert sides == sorted(sides, reverse=True)
+    assert len(set(sides)) >= 4
+
+
+def test_missing_and_foreign_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="no file"):
+        load(tmp_path / "no.safetensors")
+    from mfim_bench.networks import files
+
+    files.save(torch.nn.Linear(2, 2), tmp_path / "x.safetensors", {"network": "hopenet"})
+    with pytest.raises(UsageError, match="not a supervisor"):
+        load(tmp_path / "x.safetensors")
+    assert {spec.name for spec in catalogue.WEIGHTS} == {"supervisor-r", "supervisor-face3d"}
+
+
+def test_margin_is_paid_by_the_true_class_only(faces) -> None:  # type: ignore[no-untyped-def]
+    task = train.RecogniserTask(faces)
+    model = train.Margin(faces.identities).eval()
+    batch = task.rows(np.arange(8), np.random.default_rng(0), train=False)
+    assert float(task.loss(model, batch, 1.0)) > float(task.loss(model, batch, 0.0)) + 4
