@@ -1,7 +1,9 @@
 """The open 3DMM judge: dense landmarks with their uncertainty, and a head model fitted to them.
 
-Crop: the ``box`` template (upright, no roll removed) at `ZOOM`, `SIZE` px, RGB in [0, 1], (x - 0.5) / 0.25. A small ResNet
-states for each of K vertices where it is and how sure that is; `face3d_fit.HeadFit` turns that into a head. Features are
+Crop: the ``box`` template (upright, no roll removed) at `ZOOM`, `SIZE` px, RGB in [0, 1], (x - 0.5) / 0.25. A small
+ResNet
+states for each of K vertices where it is and how sure that is; `face3d_fit.HeadFit` turns that into a head. Features
+are
 in millimetres at the K vertices (the front of the face), so that their RMS is the distance, whatever the coefficients.
 """
 

@@ -127,7 +127,8 @@ class HeadFit(nn.Module):
         """Learn the correlation of the network's errors.
 
         Args:
-            errors: (N, 2K) landmark errors divided by their stated deviations, on images the network was not trained on.
+            errors: (N, 2K) landmark errors divided by their stated deviations, on images the network was not trained
+            on.
         """
         errors = errors.double().cpu()
         values, vectors = torch.linalg.eigh(errors.T @ errors / len(errors))

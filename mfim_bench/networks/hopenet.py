@@ -1,7 +1,8 @@
 """The open HopeNet: head pose by three classifiers over bins of three degrees.
 
 After N. Ruiz, E. Chong, J. Rehg, "Fine-grained head pose estimation without keypoints", CVPRW 2018: an angle's 66 bins
-cover [-99°, 99°), and the angle is the expectation of the bin's lower edge under the softmax. The backbone is smaller and
+cover [-99°, 99°), and the angle is the expectation of the bin's lower edge under the softmax. The backbone is smaller
+and
 trained on virtual faces. Crop: the ``box`` template (upright, no roll removed) at `ZOOM`, `SIZE` px, RGB in [0, 1],
 ImageNet mean and deviation.
 """

@@ -1,4 +1,6 @@
-"""Virtual faces painted with flat triangles: real geometry and true labels, in milliseconds and without the renderer."""
+"""Virtual faces painted with flat triangles: real geometry and true labels, in milliseconds and without the
+renderer.
+"""
 
 from __future__ import annotations
 

@@ -65,9 +65,7 @@ def test_noise_free_landmarks_give_the_head_back() -> None:
 def test_noise_pulls_towards_the_prior_and_no_landmarks_give_the_mean() -> None:
     fit, truth = model(), heads(4)
     noise = torch.randn(4, 320, 2, generator=torch.Generator().manual_seed(1)).double()
-    found = [
-        fit.solve(fit.project(truth) + s * noise, torch.full((4, 320), s).double()) for s in (0.003, 0.03, 3.0)
-    ]
+    found = [fit.solve(fit.project(truth) + s * noise, torch.full((4, 320), s).double()) for s in (0.003, 0.03, 3.0)]
     shape, expression = zip(*(millimetres(fit, f, truth) for f in found), strict=True)
     assert shape[0] < shape[1] < shape[2]
     assert expression[0] < expression[1]
@@ -111,7 +109,9 @@ def test_correlated_errors_are_learned() -> None:
     fit = model()
     draw = torch.Generator().manual_seed(4)
     common = torch.randn(640, generator=draw)
-    errors = 3 * torch.randn(400, 1, generator=draw) * common / common.norm() * 25 + torch.randn(400, 640, generator=draw)
+    errors = 3 * torch.randn(400, 1, generator=draw) * common / common.norm() * 25 + torch.randn(
+        400, 640, generator=draw
+    )
     fit.calibrate_noise(errors)
     whitened = fit.whiten(errors[..., None])[..., 0]
     assert float(whitened.square().mean()) == pytest.approx(1, abs=0.15)

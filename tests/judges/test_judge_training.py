@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import typer
+from painted import paint
 
 from mfim_bench.cli_groups import group
 from mfim_bench.errors import UsageError
@@ -16,7 +17,6 @@ from mfim_protocols.judges import augment, commands, data, landmarks, loop
 from mfim_protocols.judges import face3d as face3d_training
 from mfim_protocols.judges import hopenet as hopenet_training
 from mfim_protocols.virtual_faces import shards
-from painted import paint
 
 
 @pytest.fixture(scope="module")

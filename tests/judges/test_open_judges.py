@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from painted import paint
 
 from mfim_bench.faces.detect import Face
 from mfim_bench.networks import face3d, files, hopenet
 from mfim_bench.networks.catalogue import WEIGHTS
 from mfim_bench.weights import locate, sha256
-from painted import paint
 
 CPU = torch.device("cpu")
 

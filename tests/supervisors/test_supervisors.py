@@ -14,7 +14,7 @@ from mfim_bench.errors import UsageError
 from mfim_protocols.judges import landmarks, loop
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "judges"))
-from painted import paint  # noqa: E402
+from painted import paint
 
 ROOT = Path(__file__).parents[2]
 

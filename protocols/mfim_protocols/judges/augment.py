@@ -1,6 +1,7 @@
 """What happens to a crop before a network sees it in training: jitter of the crop, and the damage real frames carry.
 
-Cheap on purpose (OpenCV on uint8, one image at a time): two CPU cores have to train on it. All ranges are `[own choice]`.
+Cheap on purpose (OpenCV on uint8, one image at a time): two CPU cores have to train on it. All ranges are `[own
+choice]`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""``mfim-bench train judge-…``; call `register` from the plugin's ``mfim_bench_commands`` hook. Imports nothing heavy."""
+"""``mfim-bench train judge-…``; call `register` from the plugin's ``mfim_bench_commands`` hook. Imports nothing
+heavy.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ import typer
 from mfim_bench.cli_groups import group
 
 Shards = Annotated[list[Path], typer.Option("--shards", help="Folder of prepared training faces; may be repeated.")]
-Val = Annotated[list[Path], typer.Option("--val", help="Folder of prepared faces of other identities; may be repeated.")]
+Val = Annotated[
+    list[Path], typer.Option("--val", help="Folder of prepared faces of other identities; may be repeated.")
+]
 Out = Annotated[Path, typer.Option("--out", help="File of weights to write (.safetensors).")]
 Minutes = Annotated[float, typer.Option("--minutes", help="Wall-clock minutes in all; repeat the command to continue.")]
 Seed = Annotated[int, typer.Option("--seed")]

@@ -56,8 +56,12 @@ class Faces:
         return Faces([self.images[int(i)] for i in index], self.number[index], *rows)
 
     def hold_out(self, share: float) -> tuple[Faces, Faces]:
-        """(the rest, about ``share`` of the identities): by a hash of their numbers, so the same ones in a grown set."""
-        dice = (self.number.astype(np.uint64) * np.uint64(2654435761) % np.uint64(1 << 32)).astype(np.float64) / (1 << 32)
+        """(the rest, about ``share`` of the identities): by a hash of their numbers, so the same ones in a grown
+        set.
+        """
+        dice = (self.number.astype(np.uint64) * np.uint64(2654435761) % np.uint64(1 << 32)).astype(np.float64) / (
+            1 << 32
+        )
         return self.take(dice >= share), self.take(dice < share)
 
 

@@ -56,7 +56,9 @@ class PoseTask:
 
 @torch.no_grad()
 def evaluate(model: hopenet.HopeNet, task: PoseTask, seed: int = 0, limit: int = 800) -> dict[str, dict[str, float]]:
-    """Mean absolute error in degrees on faces of other identities, clean and worn, beside that of always saying zero."""
+    """Mean absolute error in degrees on faces of other identities, clean and worn, beside that of always saying
+    zero.
+    """
     index = np.random.default_rng([seed, 5]).permutation(len(task.faces))[:limit]
     figures = {}
     for name, worn in (("clean", False), ("degraded", True)):

@@ -1,4 +1,6 @@
-"""Training of a dense-landmark network with a fitted head model: the 3DMM judge, and the supervisor of another backbone."""
+"""Training of a dense-landmark network with a fitted head model: the 3DMM judge, and the supervisor of another
+backbone.
+"""
 
 from __future__ import annotations
 
@@ -102,9 +104,11 @@ class LandmarkTask:
 
 
 def fit_loss(fit: HeadFit, landmarks: Tensor, deviations: Tensor, batch: Batch) -> Tensor:
-    """How far one Gauss-Newton step from the truth is drawn away by the landmarks' errors: mm of shape and expression, degrees.
+    """How far one Gauss-Newton step from the truth is drawn away by the landmarks' errors: mm of shape and
+    expression, degrees.
 
-    The step is the fit's own, linearised where the truth is known, so no iteration is needed; what it moves is weighed by
+    The step is the fit's own, linearised where the truth is known, so no iteration is needed; what it moves is
+    weighed by
     what it moves (vertices), not by coefficient.
     """
     with torch.no_grad():
@@ -120,7 +124,9 @@ def fit_loss(fit: HeadFit, landmarks: Tensor, deviations: Tensor, batch: Batch) 
 
 
 @torch.no_grad()
-def predict(model: Face3d, images: Tensor, prepare: Callable[[Tensor], Tensor], size: int = 64) -> tuple[Tensor, Tensor]:
+def predict(
+    model: Face3d, images: Tensor, prepare: Callable[[Tensor], Tensor], size: int = 64
+) -> tuple[Tensor, Tensor]:
     """Landmarks and deviations of many images."""
     model.eval()
     parts = [model.net(prepare(images[k : k + size])) for k in range(0, len(images), size)]
@@ -130,12 +136,17 @@ def predict(model: Face3d, images: Tensor, prepare: Callable[[Tensor], Tensor], 
 @torch.no_grad()
 def solve(model: Face3d, landmarks: Tensor, deviations: Tensor, size: int = 32) -> Fit:
     """Fits of many images."""
-    parts = [model.fit.solve(landmarks[k : k + size].double(), deviations[k : k + size].double()) for k in range(0, len(landmarks), size)]
+    parts = [
+        model.fit.solve(landmarks[k : k + size].double(), deviations[k : k + size].double())
+        for k in range(0, len(landmarks), size)
+    ]
     return Fit(*(torch.cat([getattr(p, n) for p in parts]) for n in ("rotation", "camera", "shape", "expression")))
 
 
 def calibrate(model: Face3d, task: LandmarkTask, seed: int, limit: int = 800) -> dict[str, float]:
-    """Set the camera's prior, the correlation of errors and their overall size, on faces the network was not trained on."""
+    """Set the camera's prior, the correlation of errors and their overall size, on faces the network was not trained
+    on.
+    """
     rng = np.random.default_rng([seed, 77])
     index = rng.permutation(len(task.faces))[:limit]
     half = len(index) // 2
@@ -146,7 +157,8 @@ def calibrate(model: Face3d, task: LandmarkTask, seed: int, limit: int = 800) ->
     inverse = truth.camera[:, 3]
     model.fit.inverse_distance.copy_(torch.stack([inverse.mean(), inverse.std().clamp_min(1e-5)]))
     model.fit.calibrate_noise(((landmarks - batch["landmarks"]) / deviations[..., None]).flatten(1))
-    # The covariance was learned from few images, and landmark errors are not quite Gaussian: one factor more, by search.
+    # The covariance was learned from few images, and landmark errors are not quite Gaussian: one factor more, by
+    # search.
     floor, gains = model.fit.noise_floor.clone(), model.fit.noise_gains.clone()
     few = slice(0, None, max(len(landmarks) // 160, 1))
     best = (float("inf"), 1.0)
@@ -201,7 +213,9 @@ def evaluate(model: Face3d, task: LandmarkTask, seed: int = 0, limit: int = 400)
             "yaw_degrees": float(degrees[0]),
             "pitch_degrees": float(degrees[1]),
             "roll_degrees": float(degrees[2]),
-            "rotation_degrees": float(((off.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2).clamp(-1, 1).acos().mean().rad2deg()),
+            "rotation_degrees": float(
+                ((off.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2).clamp(-1, 1).acos().mean().rad2deg()
+            ),
             "landmark_px": float(pixels.mean()),
             "shape_mm": float(shape_error.mean()),
             "shape_mm_of_mean_head": float(rms(true_shapes).mean()),
@@ -234,7 +248,13 @@ def mean_landmarks(task: LandmarkTask, seed: int, count: int = 256) -> Tensor:
     rng = np.random.default_rng([seed, 3])
     index = rng.choice(len(task.faces), min(count, len(task.faces)), replace=False)
     return torch.from_numpy(
-        np.mean([in_crop(task.cropper.cut(task.faces, int(i), rng, True)[1], task.faces.dense[int(i)], task.cropper.size) for i in index], 0)
+        np.mean(
+            [
+                in_crop(task.cropper.cut(task.faces, int(i), rng, True)[1], task.faces.dense[int(i)], task.cropper.size)
+                for i in index
+            ],
+            0,
+        )
         / task.visible
     ).float()
 

@@ -1,4 +1,6 @@
-"""The training loop of all small networks here: cosine schedule over wall-clock minutes, EMA, checkpoints that resume."""
+"""The training loop of all small networks here: cosine schedule over wall-clock minutes, EMA, checkpoints that
+resume.
+"""
 
 from __future__ import annotations
 
@@ -93,7 +95,8 @@ def train(
     matrices = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
     optimiser = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": settings.decay}, {"params": others, "weight_decay": 0.0}], lr=settings.rate
+        [{"params": matrices, "weight_decay": settings.decay}, {"params": others, "weight_decay": 0.0}],
+        lr=settings.rate,
     )
     step, spent, first, last = 0, 0.0, math.nan, math.nan
     if settings.checkpoint.is_file():
@@ -151,7 +154,9 @@ def train(
         if clock - told > 20:
             told = clock
             speed = step * settings.batch / spent
-            print(f"{spent / 60:5.1f} min  step {step}  loss {last:.4f}  {speed:.0f} img/s", file=sys.stderr, flush=True)
+            print(
+                f"{spent / 60:5.1f} min  step {step}  loss {last:.4f}  {speed:.0f} img/s", file=sys.stderr, flush=True
+            )
         if clock - saved > CHECKPOINT_EVERY:
             saved = clock
             save()

@@ -3,7 +3,8 @@
 `load` returns a frozen, differentiable module that takes ``ffhq`` crops (B, 3, S, S) in [0, 1], 64 px or more:
 
 - ``supervisor-r``, a recogniser: module(images) -> (B, 256) unit embeddings.
-- ``supervisor-face3d``, a 3DMM network: module(images) -> ``{"shape": (B, 80), "expression": (B, 52), "pose": (B, 3)}``.
+- ``supervisor-face3d``, a 3DMM network: module(images) -> ``{"shape": (B, 80), "expression": (B, 52), "pose": (B,
+3)}``.
 
 Both have ``features(images) -> list[Tensor]``, the backbone's feature maps from fine to coarse, for a perceptual loss.
 Backbones, seeds and the people they were trained on differ from the judges'.
@@ -35,10 +36,9 @@ def load(name_or_path: str | Path, device: torch.device | str = "cpu") -> Superv
     Raises:
         UsageError: no such file or name, or the file holds something else.
     """
+    from mfim.supervisors import networks
     from mfim_bench import weights
     from mfim_bench.networks import files
-
-    from mfim.supervisors import networks
 
     path = Path(name_or_path)
     if not path.is_file():

@@ -1,4 +1,6 @@
-"""``mfim-bench train supervisor-…``; call `register` from the plugin's ``mfim_bench_commands`` hook. Imports nothing heavy."""
+"""``mfim-bench train supervisor-…``; call `register` from the plugin's ``mfim_bench_commands`` hook. Imports nothing
+heavy.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
 from mfim_bench.cli_groups import group
 from mfim_bench.errors import UsageError
 
@@ -33,9 +36,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:  # fmt: skip
         """R, the recogniser that training uses, on virtual people."""
         need_protocols()
-        from mfim_protocols.judges import loop
-
         from mfim.supervisors import train
+        from mfim_protocols.judges import loop
 
         settings = loop.Settings(out, minutes, steps, seed, batch_size, device=device, threads=threads or None)
         loop.report(train.train_recogniser(shards, val, fold, settings))
@@ -47,9 +49,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:  # fmt: skip
         """The 3DMM network that training uses, on virtual people."""
         need_protocols()
-        from mfim_protocols.judges import loop
-
         from mfim.supervisors import train
+        from mfim_protocols.judges import loop
 
         settings = loop.Settings(out, minutes, steps, seed, batch_size, device=device, threads=threads or None)
         loop.report(train.train_face3d(shards, val, fold, settings))

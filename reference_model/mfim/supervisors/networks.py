@@ -1,13 +1,16 @@
-"""The supervisors' networks. Both look at a centred part of an ``ffhq`` crop, resized to `SIZE` px, and are differentiable."""
+"""The supervisors' networks. Both look at a centred part of an ``ffhq`` crop, resized to `SIZE` px, and are
+differentiable.
+"""
 
 from __future__ import annotations
 
 import timm
 import torch
-from mfim_bench.networks.face3d import Face3d, LandmarkNet, empty_fit
-from mfim_bench.networks.face3d_fit import HeadFit
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from mfim_bench.networks.face3d import Face3d, LandmarkNet, empty_fit
+from mfim_bench.networks.face3d_fit import HeadFit
 
 SIZE = 96
 PART = {"supervisor-r": 0.85, "supervisor-face3d": 0.9}
@@ -69,7 +72,8 @@ class Recogniser(Supervisor):
 class Face3dSupervisor(Supervisor):
     """The 3DMM supervisor: dense landmarks, and a fit whose optimum carries gradients to them.
 
-    The network is a bottleneck ResNet (the judge's is a basic one), smaller in input. Shape and expression are scaled so
+    The network is a bottleneck ResNet (the judge's is a basic one), smaller in input. Shape and expression are scaled
+    so
     that the L2 distance of two outputs is the RMS distance of the vertices they stand for, in mm: the coefficients are
     multiplied by the root of the basis' Gram matrix.
     """

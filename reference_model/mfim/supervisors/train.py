@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mfim_bench.networks import files
-from mfim_protocols.judges import data, landmarks, loop
-from mfim_protocols.judges.data import Cropper, Faces
-from mfim_protocols.judges.loop import Batch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mfim.supervisors import load, networks
+from mfim_bench.networks import files
+from mfim_protocols.judges import data, landmarks, loop
+from mfim_protocols.judges.data import Cropper, Faces
+from mfim_protocols.judges.loop import Batch
 
 CROPPER = Cropper("ffhq", 128, 1.0, strength=0.8, turn=0.03)
 MARGIN, SCALE = 0.35, 24.0
@@ -114,7 +114,9 @@ def summary(faces: Faces, fold: str, settings: loop.Settings, outcome: loop.Outc
     }
 
 
-def train_recogniser(shards: Sequence[Path], val: Sequence[Path], fold: str, settings: loop.Settings) -> dict[str, object]:
+def train_recogniser(
+    shards: Sequence[Path], val: Sequence[Path], fold: str, settings: loop.Settings
+) -> dict[str, object]:
     """Train R, evaluate it on ``val``, write the file; returns the figures that the file carries."""
     faces, validation = data.load(shards, fold), data.load(val)
     torch.manual_seed(settings.seed)
