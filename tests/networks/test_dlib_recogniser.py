@@ -100,7 +100,7 @@ def test_gradients_by_finite_differences(network: Recogniser, astronaut: np.ndar
     assert all(not p.requires_grad for p in double.buffers())
     for _ in range(3):
         step = torch.randn(chip.shape, generator=generator, dtype=torch.float64)
-        h = 1e-9  # smaller than the distance to most ReLUs' kinks: at 1e-7 some are crossed, and the quotient is 5e-4 off
+        h = 1e-9  # at 1e-7 the step crosses kinks of some ReLUs, and the quotient is 5e-4 off
         with torch.no_grad():
             numeric = (score(chip + h * step) - score(chip - h * step)) / (2 * h)
         assert (gradient * step).sum().item() == pytest.approx(numeric.item(), rel=1e-4)
