@@ -38,8 +38,10 @@ class Split:
 
 
 SPLITS = {"test": Split(1_000_000, 150, 2, 2026), "validation": Split(300_000, 50, 2, 2027)}
+# Frames in which no search of the detector found a face, drawn again in another scene: a method can't be asked to swap them.
+REDRAWN = {("test", "p061f0"): 10}
 # sha256 over the shipped files (see `content_hash`); a changed file is a changed protocol.
-PUBLISHED = {"test": "f868da054ac7dba9d42d5653cb888cc2c7b52acd2332f1be160f6e233d09c098"}
+PUBLISHED = {"test": "6e1d2fa5c4c048de2f23c7a55b172087fa9fca25345122a0abc77e6c96e6dc71"}
 
 
 def record(split: str, frame: str) -> Record:
@@ -48,7 +50,8 @@ def record(split: str, frame: str) -> Record:
 
     made = SPLITS[split]
     person, shot = int(frame[1:].partition("f")[0]), int(frame.partition("f")[2])
-    return records.draw(made.first + person, (made.first + person) * 1000 + 500 + shot)
+    scene = (made.first + person) * 1000 + 500 + shot + REDRAWN.get((split, frame), 0)
+    return records.draw(made.first + person, scene)
 
 
 def pair_list(split: str) -> list[tuple[str, str]]:
