@@ -41,6 +41,19 @@ def report(
     typer.echo(f"\npage: {page}")
 
 
+def grid(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Run folders on the same images.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="PNG to write.")] = Path("grid.png"),
+    pairs: Annotated[int, typer.Option(min=1, help="Rows.")] = 6,
+    side: Annotated[int, typer.Option(min=16, max=1024, help="Side of each picture, pixels.")] = 160,
+) -> None:
+    """Draw source, target, each run's swap and the truth side by side."""
+    from mfim_bench.bench.record import Record
+    from mfim_bench.report.grid import write_grid
+
+    typer.echo(str(write_grid(output, [Record.load(folder) for folder in runs], pairs, side)))
+
+
 def compare(
     a: Annotated[Path, typer.Argument(help="Run folder of method A.")],
     b: Annotated[Path, typer.Argument(help="Run folder of method B.")],
@@ -108,5 +121,6 @@ def _newest(folder: Path, split: str) -> list[Record]:
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
     app.command()(report)
+    app.command()(grid)
     app.command()(compare)
     app.command()(leaderboard)

@@ -15,8 +15,9 @@ from mfim_bench.bench.parts import score_schema, write_json, write_part
 from mfim_bench.bench.record import Record
 from mfim_bench.bench.summary import summarise
 from mfim_bench.errors import UsageError
-from mfim_bench.media.images import write_image
+from mfim_bench.media.images import read_image, write_image
 from mfim_bench.report import compare as comparison
+from mfim_bench.report.grid import HEAD, write_grid
 from mfim_bench.report.page import write_page
 from mfim_bench.report.table import BEST, SELF_JUDGED, build, standings, standings_text
 
@@ -213,3 +214,19 @@ def test_a_damaged_run_is_one_clear_line(make: Make) -> None:
         Record.load(record.folder)
     with pytest.raises(UsageError, match="is not a run"):
         Record.load(record.folder.parent)
+
+
+def test_the_grid_shows_sources_targets_swaps_and_truths(make: Make, tmp_path: Path) -> None:
+    records = [make("a", 0.4, 2.0), make("b", 0.3, 3.0, seed=1)]
+    blue = np.zeros((20, 40, 3), np.uint8)
+    blue[..., 2] = 255
+    write_image(records[1].folder / "images" / "001.png", blue)
+    picture = read_image(write_grid(tmp_path / "grid.png", records, pairs=3, side=32))
+    assert picture.shape == (HEAD + 3 * 32, 5 * 32, 3)
+    tile = picture[HEAD + 32 : HEAD + 64, 3 * 32 : 4 * 32]
+    assert (tile[8:24] == [0, 0, 255]).all(), "fitted, not stretched"
+    assert (tile[:8] == 128).all()
+    missing = picture[HEAD : HEAD + 32, 2 * 32 : 3 * 32]
+    assert (missing == 128).all(), "a pair without a picture is grey"
+    with pytest.raises(UsageError, match="different images"):
+        write_grid(tmp_path / "grid.png", [records[0], make("c", 0.3, 3.0, content="other")], 3, 32)

@@ -1,0 +1,69 @@
+"""A picture of runs side by side: source | target | each run's swap | truth, a row a pair."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from mfim_bench.bench.record import Record
+from mfim_bench.errors import RowError, UsageError
+from mfim_bench.media.images import read_image, write_image
+
+HEAD = 18
+"""Height of the line of names, pixels."""
+
+
+def write_grid(path: Path, records: Sequence[Record], pairs: int, side: int) -> Path:
+    """Write a PNG of the first pairs of the protocol's order that every run has.
+
+    Args:
+        path: of the picture.
+        records: runs of one protocol on the same images.
+        pairs: how many rows.
+        side: of each picture, pixels.
+
+    Raises:
+        UsageError: the runs show different images, or share no pair.
+    """
+    first = records[0]
+    if any(record.data_hash != first.data_hash for record in records):
+        raise UsageError("these runs were made on different images")
+    known = {pair["id"]: pair for pair in first.manifest["pairs"]}
+    common = [name for name in known if all(name in {p["id"] for p in r.manifest["pairs"]} for r in records)]
+    if not common:
+        raise UsageError("these runs share no pair")
+    truth = any(known[name]["truth_path"] for name in common)
+    names = ["source", "target", *(record.method for record in records), *(["truth"] if truth else [])]
+    rows = [_heading(names, side)]
+    for name in common[:pairs]:
+        pair = known[name]
+        files = [pair["source_path"], pair["target_path"], *(r.folder / "images" / f"{name}.png" for r in records)]
+        files += [pair["truth_path"]] if truth else []
+        rows.append(np.concatenate([_tile(file and Path(file), side) for file in files], axis=1))
+    write_image(path, np.concatenate(rows), {"Software": "mfim-bench", "Description": "Synthetic: face swaps."})
+    return path
+
+
+def _heading(names: Sequence[str], side: int) -> NDArray[np.uint8]:
+    line = Image.new("RGB", (side * len(names), HEAD), "white")
+    draw = ImageDraw.Draw(line)
+    for index, name in enumerate(names):
+        draw.text((index * side + side / 2, HEAD / 2), name, fill="black", anchor="mm", font=ImageFont.load_default(12))
+    return np.asarray(line)
+
+
+def _tile(path: Path | None, side: int) -> NDArray[np.uint8]:
+    """The picture fitted into a square; grey where there is none."""
+    square = Image.new("RGB", (side, side), (128, 128, 128))
+    if path is not None:
+        try:
+            picture = Image.fromarray(read_image(path))
+        except (RowError, OSError):
+            return np.asarray(square)
+        picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+        square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+    return np.asarray(square)
