@@ -32,7 +32,7 @@ def minibatch_deviation(x: Tensor, group: int = 4) -> Tensor:
     """
     batch, _, height, width = x.shape
     group = next(g for g in range(min(group, batch), 0, -1) if batch % g == 0)
-    y = x.float().view(group, -1, *x.shape[1:])
+    y = x.to(torch.promote_types(x.dtype, torch.float32)).view(group, -1, *x.shape[1:])
     deviation = (y.var(0, unbiased=False) + 1e-8).sqrt().mean(dim=(1, 2, 3))
     extra = deviation.repeat(group).view(batch, 1, 1, 1).expand(-1, 1, height, width)
     return torch.cat([x, extra.to(x.dtype)], 1)

@@ -132,8 +132,9 @@ def test_r1_equals_finite_differences() -> None:
 
     def total(x: Tensor) -> float:
         # Discriminator.forward returns float32: too coarse for differences, so its last steps are repeated in double.
-        y = net.last(minibatch_deviation(net.blocks(net.input(x))))
-        return float(net.output(net.hidden(y.flatten(1))).sum())
+        with torch.no_grad():
+            y = net.last(minibatch_deviation(net.blocks(net.input(x))))
+            return float(net.output(net.hidden(y.flatten(1))).sum())
 
     step, square = 1e-6, 0.0
     for k in range(real.numel()):
