@@ -65,12 +65,14 @@ def test_noise_free_landmarks_give_the_head_back() -> None:
 def test_noise_pulls_towards_the_prior_and_no_landmarks_give_the_mean() -> None:
     fit, truth = model(), heads(4)
     noise = torch.randn(4, 320, 2, generator=torch.Generator().manual_seed(1)).double()
-    found = [fit.solve(fit.project(truth) + s * noise, torch.full((4, 320), s).double()) for s in (0.003, 0.03, 3.0)]
+    found = [fit.solve(fit.project(truth) + s * noise, torch.full((4, 320), s).double()) for s in (0.003, 0.03)]
     shape, expression = zip(*(millimetres(fit, f, truth) for f in found), strict=True)
-    assert shape[0] < shape[1] < shape[2]
+    assert shape[0] < shape[1]
     assert expression[0] < expression[1]
-    assert found[0].shape.norm() > found[1].shape.norm() > found[2].shape.norm()
-    assert found[2].shape.abs().max() < 0.2
+    assert found[0].shape.norm() > found[1].shape.norm()
+    blind = fit.solve(fit.project(truth), torch.full((4, 320), 100.0).double())
+    assert blind.shape.abs().max() < 0.01
+    assert (blind.expression - 0.1).abs().max() < 0.01
 
 
 def test_rows_do_not_influence_each_other() -> None:
