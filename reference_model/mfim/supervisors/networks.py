@@ -120,7 +120,7 @@ class Face3dSupervisor(Supervisor):
         """
         landmarks, deviations = self.core.net(centre_part(images, PART["supervisor-face3d"]))
         with torch.autocast(images.device.type, enabled=False):
-            fit = self.core.fit(landmarks.double(), deviations.double().exp(), ITERATIONS)
+            fit = self.core.fit(landmarks.float(), deviations.float().exp(), ITERATIONS)
         return {
             "shape": fit.shape.float() @ self.shape_root,
             "expression": fit.expression.float() @ self.expression_root,
