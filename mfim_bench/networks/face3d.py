@@ -159,7 +159,7 @@ class Face3dJudge:
         ):
             inside = (crop_points + 1) * half - 0.5
             points[row] = (inside - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
-        out["landmarks"] = points.reshape(len(images), -1).astype(np.float32)
+        out["landmarks"] = points.reshape(len(images), 2 * len(model.mean)).astype(np.float32)
         return out
 
 

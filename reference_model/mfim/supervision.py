@@ -80,21 +80,35 @@ class Supervision:
 
     def look(self, images: Tensor) -> tuple[Seen, list[Tensor]]:
         """Args: images (B, 3, S, S) in [-1, 1]. Returns what is seen and the layers for `distance` (none for LPIPS)."""
-        unit = (images * 0.5 + 0.5).contiguous(memory_format=torch.channels_last)
+        unit = self._unit(images)
         with autocast(self.device, self.precision):
             embedding = self.recogniser(unit)
             params = self.face3d(unit)
         seen = Seen(embedding.float(), params["shape"].float(), params["expression"].float(), params["pose"].float())
-        return seen, [feature for layers in self._layers for feature in layers.take()]
+        return seen, self._taken()
+
+    @torch.no_grad()
+    def layers(self, images: Tensor) -> list[Tensor]:
+        """Only the layers for `distance`, without gradients; cheaper, since a network's ``features`` leave out its head."""
+        unit = self._unit(images)
+        with autocast(self.device, self.precision):
+            for network in (self.recogniser, self.face3d):
+                getattr(network, "features", network)(unit)
+        return self._taken()
+
+    @staticmethod
+    def _unit(images: Tensor) -> Tensor:
+        return (images * 0.5 + 0.5).contiguous(memory_format=torch.channels_last)
+
+    def _taken(self) -> list[Tensor]:
+        return [feature for layers in self._layers for feature in layers.take()]
 
     def distance(self, swap: Tensor, target: Tensor, swap_layers: list[Tensor]) -> Tensor:
         """Perceptual distance a row (B,) of two images in [-1, 1]; ``swap_layers`` come from `look` at the swap."""
         if self.lpips is not None:
             rows: Tensor = self.lpips(swap, target)
             return rows.flatten()
-        with torch.no_grad():
-            target_layers = self.look(target)[1]
-        return feature_distance(swap_layers, target_layers)
+        return feature_distance(swap_layers, self.layers(target))
 
     def fingerprint(self) -> str:
         """Hash of both networks' weights."""

@@ -42,7 +42,10 @@ def test_hopenet_training_lowers_the_loss_and_writes_a_file(folders: tuple[Path,
     assert hopenet.load(settings.out)(torch.rand(2, 3, 112, 112)).shape == (2, 3, 66)
 
 
-def test_face3d_training_lowers_the_loss_and_writes_a_file(folders: tuple[Path, Path], tmp_path: Path) -> None:
+def test_face3d_training_lowers_the_loss_and_writes_a_file(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landmarks, "FIT_FROM", 2.0)  # a term that enters on the way would hide what the first one does
     settings = loop.Settings(tmp_path / "face3d.safetensors", 10, steps=30, batch=16)
     figures = face3d_training.train([folders[0]], [folders[1]], "0/1", settings)
     assert figures["loss"]["last"] < figures["loss"]["first"]  # type: ignore[index]

@@ -49,7 +49,10 @@ class Settings:
 
 @dataclass
 class Outcome:
-    """The averaged network, steps and seconds spent, and mean losses of the first and last part of the run."""
+    """The averaged network, steps and seconds spent, and mean losses of the first five steps and of about the last twenty.
+
+    Tasks may add terms on the way; then the two do not compare.
+    """
 
     network: nn.Module
     steps: int

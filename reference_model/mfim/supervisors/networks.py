@@ -16,7 +16,7 @@ SIZE = 96
 PART = {"supervisor-r": 0.85, "supervisor-face3d": 0.9}
 """Side of what is looked at, as a share of the crop: from the forehead to below the chin [own choice]."""
 EMBEDDING = 256
-ITERATIONS = 5
+ITERATIONS = 4
 
 
 def centre_part(images: Tensor, part: float, size: int = SIZE) -> Tensor:
@@ -120,7 +120,7 @@ class Face3dSupervisor(Supervisor):
         """
         landmarks, deviations = self.core.net(centre_part(images, PART["supervisor-face3d"]))
         with torch.autocast(images.device.type, enabled=False):
-            fit = self.core.fit(landmarks.float(), deviations.float().exp(), ITERATIONS)
+            fit = self.core.fit(landmarks.double(), deviations.double().exp(), ITERATIONS)
         return {
             "shape": fit.shape.float() @ self.shape_root,
             "expression": fit.expression.float() @ self.expression_root,
