@@ -32,7 +32,9 @@ class Folder:
         return self._pairs
 
     def _files(self) -> list[Path]:
-        return sorted({f for p in self._pairs for f in (p.source.path, p.target.path, p.truth, p.region) if f is not None})
+        return sorted(
+            {f for p in self._pairs for f in (p.source.path, p.target.path, p.truth, p.region) if f is not None}
+        )
 
     def content_hash(self) -> str:
         digest = hashlib.sha256()

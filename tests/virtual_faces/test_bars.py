@@ -25,7 +25,9 @@ def test_detector_finds_the_test_faces(capsys: pytest.CaptureFixture[str]) -> No
     faces = [detector.detect([read_image(path)])[0] for path in paths]
     found = [f for f in faces if f is not None]
     with capsys.disabled():
-        print(f"\nMTCNN: {len(found)} of {len(paths)} test frames and true swaps, mean probability {np.mean([f.probability for f in found]):.4f}")
+        print(
+            f"\nMTCNN: {len(found)} of {len(paths)} test frames and true swaps, mean probability {np.mean([f.probability for f in found]):.4f}"
+        )
     assert len(found) >= 0.995 * len(paths)
 
 
@@ -40,7 +42,9 @@ def test_recogniser_tells_people_apart(capsys: pytest.CaptureFixture[str]) -> No
             face = detector.detect([image])[0]
             if face is not None:
                 embeddings[i, k] = recogniser.features([image], [face])["embedding"][0]
-    distance = np.linalg.norm(embeddings[:, None, :, None] - embeddings[None, :, None], axis=-1)  # person, person, shot, shot
+    distance = np.linalg.norm(
+        embeddings[:, None, :, None] - embeddings[None, :, None], axis=-1
+    )  # person, person, shot, shot
     lost = int(np.isnan(embeddings[..., 0]).sum())
     # A face that was not found is a miss: its distances count as the worst.
     same = np.concatenate([distance[i, i][np.triu_indices(SHOTS, 1)] for i in range(PEOPLE)])
@@ -51,7 +55,9 @@ def test_recogniser_tells_people_apart(capsys: pytest.CaptureFixture[str]) -> No
     gallery = np.nan_to_num(distance[:, :, 1:, 0], nan=9.0)  # probes of i against everyone's first shot
     rank1 = float((gallery.argmin(1) == np.arange(PEOPLE)[:, None]).mean())
     with capsys.disabled():
-        print(f"\ndlib: rank-1 {rank1:.3f}, AUC {area:.4f}, same {same[same < 9].mean():.3f}, different {different.mean():.3f}, {lost} of {PEOPLE * SHOTS} not found")
+        print(
+            f"\ndlib: rank-1 {rank1:.3f}, AUC {area:.4f}, same {same[same < 9].mean():.3f}, different {different.mean():.3f}, {lost} of {PEOPLE * SHOTS} not found"
+        )
     assert rank1 >= 0.90
     assert area >= 0.985
     assert different.mean() >= 0.65

@@ -38,7 +38,9 @@ def test_jaw_open_lowers_the_chin_and_not_the_brow() -> None:
 
 
 @pytest.mark.parametrize(("angles", "axis", "sign"), [((0.3, 0, 0), 0, 1), ((0, 0.3, 0), 1, 1)])
-def test_positive_yaw_turns_the_nose_right_and_positive_pitch_lifts_it(angles: tuple[float, float, float], axis: int, sign: int) -> None:
+def test_positive_yaw_turns_the_nose_right_and_positive_pitch_lifts_it(
+    angles: tuple[float, float, float], axis: int, sign: int
+) -> None:
     nose = rotation(*angles) @ np.array([0, 0, 1.0])
     assert np.sign(nose[axis]) == sign
     assert abs(nose[1 - axis]) < 1e-12

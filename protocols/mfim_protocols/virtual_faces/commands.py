@@ -24,7 +24,9 @@ def render(
     if split not in dataset.SPLITS:
         raise UsageError(f"virtual-faces has no split {split!r}; choose from {', '.join(dataset.SPLITS)}")
     if split == "test" and data is None:
-        raise UsageError("the test split ships with the package; to render it again give --data DIR, and compare the pictures")
+        raise UsageError(
+            "the test split ships with the package; to render it again give --data DIR, and compare the pictures"
+        )
     folder = dataset.home(split, data)
     _in_parallel(dataset.render_split, [(split, folder, w, workers) for w in range(workers)])
     typer.echo(f"{folder}: {dataset.load(data, split).content_hash()}")
@@ -48,7 +50,8 @@ def render_shards(
         raise UsageError("these seeds are test identities; training never sees them")
     try:
         _in_parallel(
-            shards.render_shards, [(out, first, identities, per_identity, size, 2, part, w, workers) for w in range(workers)]
+            shards.render_shards,
+            [(out, first, identities, per_identity, size, 2, part, w, workers) for w in range(workers)],
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
@@ -60,7 +63,9 @@ def sheet(
     columns: Annotated[int, typer.Option(min=1)] = 6,
     size: Annotated[int, typer.Option(min=32, max=1024)] = 192,
     seed: Annotated[int, typer.Option(help="First identity seed.")] = 500_000,
-    swaps: Annotated[bool, typer.Option("--swaps", help="Rows of source, target, truth, truth@skin, truth@head.")] = False,
+    swaps: Annotated[
+        bool, typer.Option("--swaps", help="Rows of source, target, truth, truth@skin, truth@head.")
+    ] = False,
 ) -> None:
     """A contact sheet, for people to look at."""
     import numpy as np
@@ -73,7 +78,11 @@ def sheet(
         rows = []
         for k in range(count):
             a, b = record.draw(seed + 2 * k, seed + 2 * k), record.draw(seed + 2 * k + 1, seed + 2 * k + 1)
-            shown = [geometry.portrait(a), geometry.portrait(b), *(geometry.true_swap(a, b, v) for v in ("face", "skin", "head"))]
+            shown = [
+                geometry.portrait(a),
+                geometry.portrait(b),
+                *(geometry.true_swap(a, b, v) for v in ("face", "skin", "head")),
+            ]
             rows.append(np.concatenate([draw(p, size, 3).image for p in shown], 1))
     else:
         pictures = [draw(geometry.portrait(record.draw(seed + k, seed + k)), size, 3).image for k in range(count)]

@@ -141,7 +141,9 @@ def load(data: Path | None, split: str) -> VirtualFaces:
     return protocol
 
 
-def render_split(split: str, folder: Path, worker: int = 0, workers: int = 1, progress: Callable[[], None] | None = None) -> None:
+def render_split(
+    split: str, folder: Path, worker: int = 0, workers: int = 1, progress: Callable[[], None] | None = None
+) -> None:
     """Render a split's frames, true swaps and regions into a folder; files already there are kept."""
     from PIL import Image
 

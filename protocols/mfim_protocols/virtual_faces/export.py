@@ -21,8 +21,20 @@ from mfim_protocols.virtual_faces import landmarks
 Array = NDArray[np.float64]
 HEAD_PREFIXES = ("cheek", "chin", "ear-", "eyebrows", "eye-", "forehead", "head-", "mouth", "nose")
 # Placement of the whole head or lopsided shifts; Procrustes would undo the first, real faces lack the second.
-LEFT_OUT = {"head-trans-out", "nose-trans-out", "mouth-trans-out", "head-trans-forward", "head-trans-up", "head-angle-out"}
-GENTLE = {"head-age-incr": 0.5, "mouth-trans-forward": 0.5, "eyebrows-trans-forward": 0.5, "head-back-scale-depth-incr": 0.5}
+LEFT_OUT = {
+    "head-trans-out",
+    "nose-trans-out",
+    "mouth-trans-out",
+    "head-trans-forward",
+    "head-trans-up",
+    "head-angle-out",
+}
+GENTLE = {
+    "head-age-incr": 0.5,
+    "mouth-trans-forward": 0.5,
+    "eyebrows-trans-forward": 0.5,
+    "head-back-scale-depth-incr": 0.5,
+}
 SAMPLES, COMPONENTS, SEED = 4000, 80, 20_26
 
 
@@ -57,7 +69,12 @@ def sample_heads(model: object, count: int, seed: int) -> Array:
         for k, name in enumerate(("african", "asian", "caucasian")):
             phenotype[name] = torch.tensor(race[:, k], dtype=torch.float32)
         phenotype["age"] = torch.tensor(rng.uniform(0.45, 0.95, n), dtype=torch.float32)
-        for name, low, high in (("gender", 0, 1), ("weight", 0.15, 0.95), ("muscle", 0.2, 0.8), ("proportions", 0.1, 0.9)):
+        for name, low, high in (
+            ("gender", 0, 1),
+            ("weight", 0.15, 0.95),
+            ("muscle", 0.2, 0.8),
+            ("proportions", 0.1, 0.9),
+        ):
             phenotype[name] = torch.tensor(rng.uniform(low, high, n), dtype=torch.float32)
         tied: dict[str, Array] = {}
         changes = {}
@@ -70,7 +87,9 @@ def sample_heads(model: object, count: int, seed: int) -> Array:
             value = (tied[key] + rng.normal(0, 0.06, n)).clip(-1, 1) * GENTLE.get(key, 1.0)
             changes[name] = torch.tensor(value, dtype=torch.float32)
         with torch.no_grad():
-            result = model(pose_parameters=identity_pose(model, n), phenotype_kwargs=phenotype, local_changes_kwargs=changes)  # type: ignore[operator]
+            result = model(
+                pose_parameters=identity_pose(model, n), phenotype_kwargs=phenotype, local_changes_kwargs=changes
+            )  # type: ignore[operator]
         out.append(to_ours(result["vertices"].double().numpy()))
     return np.concatenate(out)
 
@@ -91,7 +110,9 @@ def expressions(model: object) -> Array:
     for k, name in enumerate(names):
         actions[name][k + 1] = 1.0
     with torch.no_grad():
-        vertices = model(pose_parameters=identity_pose(model, n + 1), facial_actions=actions)["vertices"].double().numpy()  # type: ignore[operator]
+        vertices = (
+            model(pose_parameters=identity_pose(model, n + 1), facial_actions=actions)["vertices"].double().numpy()
+        )  # type: ignore[operator]
     moved = to_ours(vertices)
     return np.asarray(moved[1:] - moved[:1])
 

@@ -97,12 +97,16 @@ class Mesh:
 def _ring() -> Ints:
     """The neck's cut: vertices of the skin's open border, ordered by angle."""
     head = HeadModel.load()
-    edges = np.sort(np.concatenate([head.triangles[:, [0, 1]], head.triangles[:, [1, 2]], head.triangles[:, [2, 0]]]), 1)
+    edges = np.sort(
+        np.concatenate([head.triangles[:, [0, 1]], head.triangles[:, [1, 2]], head.triangles[:, [2, 0]]]), 1
+    )
     unique, count = np.unique(edges, axis=0, return_counts=True)
     border = np.unique(unique[count == 1])
     border = border[head.mean[border, 1] < -60]
     centre = head.mean[border].mean(0)
-    return np.asarray(border[np.argsort(np.arctan2(head.mean[border, 0] - centre[0], head.mean[border, 2] - centre[2]))], np.int32)
+    return np.asarray(
+        border[np.argsort(np.arctan2(head.mean[border, 0] - centre[0], head.mean[border, 2] - centre[2]))], np.int32
+    )
 
 
 def _torso(posed: Array, scene: Scene) -> tuple[Array, Ints, Array]:
@@ -161,7 +165,9 @@ def _teeth(neutral: Array, moved: Array) -> list[tuple[NDArray[np.float64], NDAr
         tip = mouth[1] + (-1.0 if upper else -3.5) + (0.9 if upper else -0.6) * np.abs(t) ** 2
         rows = [np.stack([x, np.full_like(x, gum), z - 1.5], -1), np.stack([x, tip, z], -1)]
         vertices, triangles = _strip(rows[0] + shift, rows[1] + shift)
-        canon = np.concatenate([np.stack([x, np.full_like(x, v), np.full_like(x, float(upper))], -1) for v in (1.0, 0.0)])
+        canon = np.concatenate(
+            [np.stack([x, np.full_like(x, v), np.full_like(x, float(upper))], -1) for v in (1.0, 0.0)]
+        )
         out.append((vertices, triangles, canon))
     return out
 
@@ -178,7 +184,12 @@ def _lashes(moved: Array, seed: int) -> list[tuple[NDArray[np.float64], NDArray[
         length = (4.0 + 2.5 * s)[:, None]
         tip = root + fan + length * np.array([0, 0.45, 0.9])
         vertices, triangles = _strip(root, tip)
-        canon = np.concatenate([np.stack([s + (side + 1) * 2, np.full_like(s, v), np.full_like(s, float(seed % 97))], -1) for v in (0.0, 1.0)])
+        canon = np.concatenate(
+            [
+                np.stack([s + (side + 1) * 2, np.full_like(s, v), np.full_like(s, float(seed % 97))], -1)
+                for v in (0.0, 1.0)
+            ]
+        )
         out.append((vertices, triangles, canon))
     return out
 
@@ -213,7 +224,18 @@ def build(p: Portrait, visibility: Array) -> Mesh:
     posed = np.asarray((moved + _tuck()) @ turn.T + shift, np.float32)
     material = np.array([SKIN, EYE, MOUTH, MOUTH, TONGUE], np.int32)[head.part]
     attributes = np.stack([head.lips / 255.0, head.eyelids / 255.0, visibility, hair.coverage(p.scene)], -1)
-    blocks = [(posed, vertex_normals(posed.astype(float), head.triangles), np.zeros_like(posed), head.mean, attributes, face_weight(), head.triangles, material)]
+    blocks = [
+        (
+            posed,
+            vertex_normals(posed.astype(float), head.triangles),
+            np.zeros_like(posed),
+            head.mean,
+            attributes,
+            face_weight(),
+            head.triangles,
+            material,
+        )
+    ]
 
     def add(vertices: NDArray[np.floating], triangles: NDArray[np.integer], canon: NDArray[np.floating], kind: int,
             tangents: NDArray[np.floating] | None = None, in_head: bool = True, region: float = 0.0) -> None:  # fmt: skip
@@ -237,7 +259,9 @@ def build(p: Portrait, visibility: Array) -> Mesh:
     columns = [np.concatenate([np.asarray(b[k], np.float32) for b in blocks]) for k in range(6)]
     return Mesh(
         *columns,
-        triangles=np.concatenate([np.asarray(b[6], np.int32) + o for b, o in zip(blocks, offsets, strict=False)]).astype(np.int32),
+        triangles=np.concatenate(
+            [np.asarray(b[6], np.int32) + o for b, o in zip(blocks, offsets, strict=False)]
+        ).astype(np.int32),
         material=np.concatenate([b[7] for b in blocks]).astype(np.int32),
     )
 

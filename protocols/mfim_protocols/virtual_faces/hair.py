@@ -17,7 +17,22 @@ Ints = NDArray[np.int32]
 CENTRE = np.array([0.0, 45.0, -75.0])
 COLUMNS, ROWS, GRID = 128, 40, (97, 73)
 # Where hair ends on the head, as the angle from straight up, by the angle around the head (0 = forehead, 180 = nape).
-HAIRLINE = np.array([[0, 60], [25, 62], [42, 67], [55, 82], [66, 101], [76, 112], [84, 100], [108, 98], [125, 122], [150, 138], [180, 143]], float)
+HAIRLINE = np.array(
+    [
+        [0, 60],
+        [25, 62],
+        [42, 67],
+        [55, 82],
+        [66, 101],
+        [76, 112],
+        [84, 100],
+        [108, 98],
+        [125, 122],
+        [150, 138],
+        [180, 143],
+    ],
+    float,
+)
 
 
 @dataclass(frozen=True)
@@ -102,7 +117,9 @@ def hairline(around: NDArray[np.floating], style: Style) -> NDArray[np.float64]:
     a = np.abs((np.asarray(around, float) + 180) % 360 - 180)
     front, temple = style.hairline
     return np.asarray(
-        np.interp(a, HAIRLINE[:, 0], HAIRLINE[:, 1]) + front * np.clip((48 - a) / 20, 0, 1) + temple * np.exp(-(((a - 48) / 14) ** 2))
+        np.interp(a, HAIRLINE[:, 0], HAIRLINE[:, 1])
+        + front * np.clip((48 - a) / 20, 0, 1)
+        + temple * np.exp(-(((a - 48) / 14) ** 2))
     )
 
 
@@ -132,19 +149,27 @@ def build(scene: Scene, head: Array) -> Shell | None:
     hang = np.zeros(COLUMNS)
     if style.hang[1] > 0:
         length = style.hang[0] + (style.hang[1] - style.hang[0]) * scene.hair_length
-        hang = length * np.clip((a - style.hang_from + 6) / 12, 0, 1) * (1 + 0.05 * gaussian_filter(rng.normal(0, 1, COLUMNS), 2, mode="wrap"))
+        hang = (
+            length
+            * np.clip((a - style.hang_from + 6) / 12, 0, 1)
+            * (1 + 0.05 * gaussian_filter(rng.normal(0, 1, COLUMNS), 2, mode="wrap"))
+        )
     if scene.hair_style == "fringe":
         limit = limit + np.where(a < 45, 6 * scene.hair_length, 0) + part * 0.12 * np.sin(np.radians(theta)) * (a < 60)
 
     scalp_rows = ROWS * 5 // 8 if hang.any() else ROWS
     t = np.linspace(0, 1, scalp_rows)
     down = limit[:, None] * t[None] ** 0.9
-    coords = np.stack([np.broadcast_to(theta[:, None] / 360 * (GRID[0] - 1), down.shape), down / (0.86 * 180) * (GRID[1] - 1)])
+    coords = np.stack(
+        [np.broadcast_to(theta[:, None] / 360 * (GRID[0] - 1), down.shape), down / (0.86 * 180) * (GRID[1] - 1)]
+    )
     root = np.stack([map_coordinates(grid[..., k], coords, order=1, mode="nearest") for k in range(3)], -1)
     outward = root - CENTRE
     outward /= np.linalg.norm(outward, axis=-1, keepdims=True)
 
-    field = gaussian_filter(rng.normal(0, 1, (COLUMNS, scalp_rows)), (1.2, 1.2) if style.curly else (2.5, 5.0), mode=("wrap", "nearest"))
+    field = gaussian_filter(
+        rng.normal(0, 1, (COLUMNS, scalp_rows)), (1.2, 1.2) if style.curly else (2.5, 5.0), mode=("wrap", "nearest")
+    )
     field /= field.std() + 1e-9
     up = np.clip(outward[..., 1] * 1.4 - 0.15, 0, 1)
     thick = (style.side + (style.top - style.side) * up) * scene.hair_volume * (1 + style.lumps * field)
@@ -161,8 +186,14 @@ def build(scene: Scene, head: Array) -> Shell | None:
         s = np.linspace(0, 1, ROWS - scalp_rows + 1)[1:]
         wave = gaussian_filter(rng.normal(0, 1, (COLUMNS, len(s))), (3, 2), mode=("wrap", "nearest"))
         # Over the ears, then falling with a slight flare.
-        out = 13 * np.exp(-(((a - 95) / 28) ** 2))[:, None] * np.clip(s[None] * 5, 0, 1) + (7 * s[None] ** 2 + 7 * wave * s[None])
-        fall = grown[:, -1:, :] + np.array([0, -1, 0]) * (hang[:, None] * s[None])[..., None] + flat[:, None] * (out * np.clip(hang / 40, 0, 1)[:, None])[..., None]
+        out = 13 * np.exp(-(((a - 95) / 28) ** 2))[:, None] * np.clip(s[None] * 5, 0, 1) + (
+            7 * s[None] ** 2 + 7 * wave * s[None]
+        )
+        fall = (
+            grown[:, -1:, :]
+            + np.array([0, -1, 0]) * (hang[:, None] * s[None])[..., None]
+            + flat[:, None] * (out * np.clip(hang / 40, 0, 1)[:, None])[..., None]
+        )
         grown = np.concatenate([grown, fall], 1)
     rows = grown.shape[1]
     tangents = np.gradient(grown, axis=1)
@@ -192,7 +223,9 @@ def _with_bun(shell: Shell, rng: np.random.Generator, grid: Array) -> Shell:
     radius = rng.uniform(24, 36) * (1 + 0.06 * np.sin(5 * a + 3 * d))
     points = centre + np.stack([np.sin(d) * np.sin(a), 0.8 * np.cos(d), np.sin(d) * np.cos(a)], -1) * radius[..., None]
     i, j = np.meshgrid(np.arange(32), np.arange(16), indexing="ij")
-    quads = np.stack([i * 17 + j, i * 17 + j + 1, (i + 1) * 17 + j + 1, (i + 1) * 17 + j], -1).reshape(-1, 4) + len(shell.vertices)
+    quads = np.stack([i * 17 + j, i * 17 + j + 1, (i + 1) * 17 + j + 1, (i + 1) * 17 + j], -1).reshape(-1, 4) + len(
+        shell.vertices
+    )
     tangent = np.stack([np.cos(a), 0 * a, -np.sin(a)], -1)
     return Shell(
         np.concatenate([shell.vertices, points.reshape(-1, 3)]).astype(np.float32),

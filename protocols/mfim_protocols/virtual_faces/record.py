@@ -118,7 +118,16 @@ def _floats(values: Any, digits: int = 5) -> Vec:
 HAIR_COLOURS = np.array(
     [[0.012, 0.009, 0.007], [0.03, 0.017, 0.01], [0.075, 0.036, 0.018], [0.19, 0.1, 0.045], [0.4, 0.27, 0.13], [0.18, 0.055, 0.02], [0.32, 0.31, 0.3]]
 )  # fmt: skip
-IRIS_COLOURS = np.array([[0.05, 0.02, 0.008], [0.12, 0.055, 0.02], [0.16, 0.12, 0.05], [0.1, 0.15, 0.07], [0.1, 0.19, 0.32], [0.16, 0.21, 0.24]])
+IRIS_COLOURS = np.array(
+    [
+        [0.05, 0.02, 0.008],
+        [0.12, 0.055, 0.02],
+        [0.16, 0.12, 0.05],
+        [0.1, 0.15, 0.07],
+        [0.1, 0.19, 0.32],
+        [0.16, 0.21, 0.24],
+    ]
+)
 
 
 def draw_identity(rng: np.random.Generator) -> Identity:
@@ -134,7 +143,9 @@ def draw_identity(rng: np.random.Generator) -> Identity:
         freckles=round(float(max(0.0, rng.normal(-0.2, 0.5))), 4),
         stubble=round(float(max(0.0, rng.normal(-0.25, 0.5))), 4),
         skin_seed=int(rng.integers(1 << 30)),
-        brow=_floats([rng.uniform(1.6, 6.0), rng.normal(0, 2.0), rng.normal(0, 2.2), rng.normal(0, 2.0), rng.uniform(0.45, 1.0)]),
+        brow=_floats(
+            [rng.uniform(1.6, 6.0), rng.normal(0, 2.0), rng.normal(0, 2.2), rng.normal(0, 2.0), rng.uniform(0.45, 1.0)]
+        ),
         brow_colour=_floats(brow_colour),
         iris=_floats(iris),
         iris_size=round(float(rng.uniform(5.6, 6.8)), 3),

@@ -47,7 +47,10 @@ def visibility(device: str = "cpu") -> Array:
     """(V,) share of the sky that each vertex of the mean head sees, 96 cosine-weighted rays of 90 mm."""
     _start()
     head = HeadModel.load()
-    mesh = wp.Mesh(wp.array(head.mean, dtype=wp.vec3, device=device), wp.array(head.triangles.reshape(-1), dtype=int, device=device))
+    mesh = wp.Mesh(
+        wp.array(head.mean, dtype=wp.vec3, device=device),
+        wp.array(head.triangles.reshape(-1), dtype=int, device=device),
+    )
     normals = geometry.vertex_normals(head.mean.astype(float), head.triangles).astype(np.float32)
     out = wp.zeros(len(head.mean), dtype=float, device=device)
     arrays = [wp.array(a, dtype=wp.vec3, device=device) for a in (head.mean, normals)]
@@ -67,7 +70,12 @@ def _look(p: Portrait, size: int, samples: int) -> Any:
     light.size, light.samples, light.seed = size, samples, int(p.sampling) + 1
     light.distance, light.focal = s.distance, s.distance / s.view
     light.key, light.key_colour, light.softness = _vec(s.key_direction), _vec(s.key_colour), s.softness
-    light.sky, light.ground, light.rim, light.rim_direction = _vec(s.sky), _vec(s.ground), _vec(s.rim), _vec(s.rim_direction)
+    light.sky, light.ground, light.rim, light.rim_direction = (
+        _vec(s.sky),
+        _vec(s.ground),
+        _vec(s.rim),
+        _vec(s.rim_direction),
+    )
     # Between a light and a dark skin, linearly in optical density.
     pale, dark = np.array([0.80, 0.54, 0.42]), np.array([0.085, 0.038, 0.022])
     skin = np.exp(np.log(pale) * (1 - i.melanin) + np.log(dark) * i.melanin)
@@ -76,7 +84,9 @@ def _look(p: Portrait, size: int, samples: int) -> Any:
     light.iris, light.iris_size = _vec(i.iris), i.iris_size
     light.brow_colour, light.brow_thick, light.brow_density = _vec(i.brow_colour), i.brow[0], i.brow[4]
     gaze_yaw, gaze_pitch = s.gaze[0], s.gaze[1]
-    light.gaze = _vec([np.sin(gaze_yaw) * np.cos(gaze_pitch), np.sin(gaze_pitch), np.cos(gaze_yaw) * np.cos(gaze_pitch)])
+    light.gaze = _vec(
+        [np.sin(gaze_yaw) * np.cos(gaze_pitch), np.sin(gaze_pitch), np.cos(gaze_yaw) * np.cos(gaze_pitch)]
+    )
     light.eye_left, light.eye_right = _vec(head.eye_centre[0]), _vec(head.eye_centre[1])
     light.eye_radius = float(head.eye_radius.mean())
     light.hair_colour, light.hair_seed = _vec(s.hair_colour), s.hair_seed % 9973
@@ -136,5 +146,10 @@ def render(p: Portrait, size: int, samples: int = 4, device: str = "cpu") -> Pic
         return np.asarray(np.clip(np.round(a * 255), 0, 255), np.uint8)
 
     return Picture(
-        eight(srgb), eight(cover_[..., 0]), eight(cover_[..., 1:]), head.five(pixels), pixels[head.points68], pixels[head.dense]
+        eight(srgb),
+        eight(cover_[..., 0]),
+        eight(cover_[..., 1:]),
+        head.five(pixels),
+        pixels[head.points68],
+        pixels[head.dense],
     )

@@ -77,7 +77,7 @@ def ambient(
 ):
     i = wp.tid()
     state = wp.rand_init(7, i)
-    seen = float(0.0)
+    seen = 0.0
     n = normals[i]
     for _ in range(rays):
         d = wp.normalize(n + wp.sample_unit_sphere_surface(state) * 0.999)
@@ -133,10 +133,10 @@ def skin_colour(look: Look, c: wp.vec3, attributes: wp.vec4, brows: wp.array(dty
     colour = colour * (1.0 - 0.4 * attributes[1])
     # Brows: strands along a tapering polyline.
     if c[1] > 15.0 and c[1] < 65.0 and c[2] > -30.0:
-        best = float(1.0e6)
-        along = float(0.0)
-        above = float(0.0)
-        base = int(0)
+        best = 1.0e6
+        along = 0.0
+        above = 0.0
+        base = 0
         if c[0] > 0.0:
             base = 5
         for k in range(4):
@@ -224,7 +224,7 @@ def shade(
             ray = wp.normalize(wp.vec3(x, y, -1.0))
             origin = eye
             colour = behind[pixel]
-            done = int(0)
+            done = 0
             for _ in range(6):
                 if done == 0:
                     q = wp.mesh_query_ray(mesh, origin, ray, 1.0e6)
@@ -241,7 +241,7 @@ def shade(
                         c = canon[a] * u + canon[b] * v + canon[d] * w
                         kind = material[q.face]
                         point = origin + ray * q.t
-                        keep = int(1)
+                        keep = 1
                         if kind == HAIR:
                             if hair_alpha(look, c) < 0.5:
                                 keep = 0
@@ -259,8 +259,8 @@ def shade(
                             part = region[a] * u + region[b] * v + region[d] * w
                             tangent = tangents[a] * u + tangents[b] * v + tangents[d] * w
                             albedo = wp.vec3(0.5, 0.5, 0.5)
-                            gloss = float(0.0)
-                            power = float(20.0)
+                            gloss = 0.0
+                            power = 20.0
                             wrap = wp.vec3(0.0, 0.0, 0.0)
                             open_sky = attr[2]
                             if kind == SKIN:
@@ -314,7 +314,7 @@ def shade(
                             # Key light: one jittered ray to its disk; hair, skin and cloth block it, lashes hardly.
                             near = wp.normalize(look.key + wp.sample_unit_sphere_surface(state) * look.softness)
                             facing = wp.dot(n, look.key)
-                            lit = float(0.0)
+                            lit = 0.0
                             if facing > -0.3:
                                 s = wp.mesh_query_ray(mesh, point + n * 0.6, near, 400.0)
                                 lit = 1.0
@@ -334,19 +334,29 @@ def shade(
                             sky = 0.5 + 0.5 * n[1]
                             around = (look.sky * sky + look.ground * (1.0 - sky)) * open_sky
                             rim = wp.max(wp.dot(n, look.rim_direction), 0.0) * open_sky
-                            light = wp.cw_mul(wp.cw_mul(look.key_colour, direct), bleed) * 0.42 + around + look.rim * rim
+                            light = (
+                                wp.cw_mul(wp.cw_mul(look.key_colour, direct), bleed) * 0.42 + around + look.rim * rim
+                            )
                             colour = wp.cw_mul(albedo, light)
                             half_key = wp.normalize(look.key - ray)
                             if kind == HAIR:
                                 if look.curly == 0:
                                     across = wp.dot(wp.normalize(tangent + n * 0.12), half_key)
-                                    shine_hair = wp.pow(wp.max(1.0 - across * across, 0.0), 40.0) * wp.max(facing + 0.3, 0.0)
-                                    colour = colour + wp.cw_mul(look.key_colour, look.hair_colour + wp.vec3(0.03, 0.03, 0.03)) * (shine_hair * lit * 0.5)
+                                    shine_hair = wp.pow(wp.max(1.0 - across * across, 0.0), 40.0) * wp.max(
+                                        facing + 0.3, 0.0
+                                    )
+                                    colour = colour + wp.cw_mul(
+                                        look.key_colour, look.hair_colour + wp.vec3(0.03, 0.03, 0.03)
+                                    ) * (shine_hair * lit * 0.5)
                             else:
                                 fresnel = 0.35 + 0.65 * wp.pow(1.0 + wp.dot(n, ray), 3.0)
                                 shine_key = wp.pow(wp.max(wp.dot(n, half_key), 0.0), power) * gloss * lit * fresnel
-                                colour = colour + look.key_colour * shine_key + around * (wp.min(gloss, 0.3) * 0.12 * fresnel)
-                            face = float(0.0)
+                                colour = (
+                                    colour
+                                    + look.key_colour * shine_key
+                                    + around * (wp.min(gloss, 0.3) * 0.12 * fresnel)
+                                )
+                            face = 0.0
                             if kind != HAIR and kind != CLOTH:
                                 face = step01(0.2, 0.6, part)
                                 covers = covers + wp.vec4(face, 1.0, 0.0, 0.0)

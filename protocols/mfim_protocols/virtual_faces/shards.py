@@ -105,11 +105,20 @@ def render_part(folder: Path, number: int, identities: range, per_identity: int,
             picture = render.render(geometry.portrait(drawn), size, samples)
             images.append(picture.image)
             rows.append(
-                (identity, drawn.identity.shape, drawn.scene.expression, drawn.scene.pose, picture.points5, picture.points68, picture.dense)
+                (
+                    identity,
+                    drawn.identity.shape,
+                    drawn.scene.expression,
+                    drawn.scene.pose,
+                    picture.points5,
+                    picture.points68,
+                    picture.dense,
+                )
             )
     columns = list(zip(*rows, strict=True))
     labels = {
-        key: np.array(column, np.int64 if key == "identity" else np.float32) for key, column in zip(LABELS, columns, strict=True)
+        key: np.array(column, np.int64 if key == "identity" else np.float32)
+        for key, column in zip(LABELS, columns, strict=True)
     }
     write_part(folder, number, np.stack(images), labels)
 
@@ -118,7 +127,14 @@ def render_shards(folder: Path, first: int, identities: int, per_identity: int, 
                   part: int = 25, worker: int = 0, workers: int = 1, progress: Any = None) -> None:  # fmt: skip
     """Fill a folder with parts of ``part`` identities each; parts already there are kept, so a cut-off call goes on."""
     folder.mkdir(parents=True, exist_ok=True)
-    meta = {"first": first, "identities": identities, "per_identity": per_identity, "size": size, "samples": samples, "part": part}
+    meta = {
+        "first": first,
+        "identities": identities,
+        "per_identity": per_identity,
+        "size": size,
+        "samples": samples,
+        "part": part,
+    }
     note = folder / "meta.json"
     if note.exists() and json.loads(note.read_text()) != meta:
         raise ValueError(f"{folder} holds shards made with other settings: {note.read_text().strip()}")
