@@ -89,7 +89,7 @@ class Supervision:
 
     @torch.no_grad()
     def layers(self, images: Tensor) -> list[Tensor]:
-        """Only the layers for `distance`, without gradients; cheaper, since a network's ``features`` leave out its head."""
+        """Only the layers for `distance`, without gradients: a network's ``features`` leave out its costly head."""
         unit = self._unit(images)
         with autocast(self.device, self.precision):
             for network in (self.recogniser, self.face3d):
