@@ -132,7 +132,7 @@ class HeadFit(nn.Module):
         """
         errors = errors.double().cpu()
         values, vectors = torch.linalg.eigh(errors.T @ errors / len(errors))
-        rank = min(len(self.noise_gains), len(errors) // 4)
+        rank = min(len(self.noise_gains), max(len(errors) // 4, 1))
         top, rest = values[-rank:], values[:-rank]
         floor = rest.mean().clamp_min(0.02)
         gains = top.clamp_min(float(floor)).rsqrt() - floor.rsqrt()

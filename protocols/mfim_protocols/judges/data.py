@@ -62,7 +62,10 @@ class Faces:
         dice = (self.number.astype(np.uint64) * np.uint64(2654435761) % np.uint64(1 << 32)).astype(np.float64) / (
             1 << 32
         )
-        return self.take(dice >= share), self.take(dice < share)
+        rest, held = self.take(dice >= share), self.take(dice < share)
+        if len(rest) < 2 or len(held) < 2:
+            raise UsageError(f"{self.identities} identities are too few to hold some out of training")
+        return rest, held
 
 
 def load(folders: Sequence[Path], fold: str = "0/1") -> Faces:

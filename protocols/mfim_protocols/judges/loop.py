@@ -49,7 +49,7 @@ class Settings:
 
 @dataclass
 class Outcome:
-    """The averaged network, steps and seconds spent, and mean losses of the first five steps and of about the last twenty.
+    """The averaged network, steps and seconds spent, mean losses of the first five steps and of about the last twenty.
 
     Tasks may add terms on the way; then the two do not compare.
     """
