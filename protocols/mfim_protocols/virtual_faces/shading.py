@@ -77,7 +77,7 @@ def ambient(
 ):
     i = wp.tid()
     state = wp.rand_init(7, i)
-    seen = 0.0
+    seen = float(0.0)
     n = normals[i]
     for _ in range(rays):
         d = wp.normalize(n + wp.sample_unit_sphere_surface(state) * 0.999)
@@ -133,10 +133,10 @@ def skin_colour(look: Look, c: wp.vec3, attributes: wp.vec4, brows: wp.array(dty
     colour = colour * (1.0 - 0.4 * attributes[1])
     # Brows: strands along a tapering polyline.
     if c[1] > 15.0 and c[1] < 65.0 and c[2] > -30.0:
-        best = 1.0e6
-        along = 0.0
-        above = 0.0
-        base = 0
+        best = float(1.0e6)
+        along = float(0.0)
+        above = float(0.0)
+        base = int(0)
         if c[0] > 0.0:
             base = 5
         for k in range(4):
@@ -224,7 +224,7 @@ def shade(
             ray = wp.normalize(wp.vec3(x, y, -1.0))
             origin = eye
             colour = behind[pixel]
-            done = 0
+            done = int(0)
             for _ in range(6):
                 if done == 0:
                     q = wp.mesh_query_ray(mesh, origin, ray, 1.0e6)
@@ -241,7 +241,7 @@ def shade(
                         c = canon[a] * u + canon[b] * v + canon[d] * w
                         kind = material[q.face]
                         point = origin + ray * q.t
-                        keep = 1
+                        keep = int(1)
                         if kind == HAIR:
                             if hair_alpha(look, c) < 0.5:
                                 keep = 0
@@ -259,8 +259,8 @@ def shade(
                             part = region[a] * u + region[b] * v + region[d] * w
                             tangent = tangents[a] * u + tangents[b] * v + tangents[d] * w
                             albedo = wp.vec3(0.5, 0.5, 0.5)
-                            gloss = 0.0
-                            power = 20.0
+                            gloss = float(0.0)
+                            power = float(20.0)
                             wrap = wp.vec3(0.0, 0.0, 0.0)
                             open_sky = attr[2]
                             if kind == SKIN:
@@ -314,7 +314,7 @@ def shade(
                             # Key light: one jittered ray to its disk; hair, skin and cloth block it, lashes hardly.
                             near = wp.normalize(look.key + wp.sample_unit_sphere_surface(state) * look.softness)
                             facing = wp.dot(n, look.key)
-                            lit = 0.0
+                            lit = float(0.0)
                             if facing > -0.3:
                                 s = wp.mesh_query_ray(mesh, point + n * 0.6, near, 400.0)
                                 lit = 1.0
@@ -356,7 +356,7 @@ def shade(
                                     + look.key_colour * shine_key
                                     + around * (wp.min(gloss, 0.3) * 0.12 * fresnel)
                                 )
-                            face = 0.0
+                            face = float(0.0)
                             if kind != HAIR and kind != CLOTH:
                                 face = step01(0.2, 0.6, part)
                                 covers = covers + wp.vec4(face, 1.0, 0.0, 0.0)
