@@ -47,7 +47,7 @@ def rotation_of(angles: Tensor) -> Tensor:
     zero, one = torch.zeros_like(cy), torch.ones_like(cy)
 
     def matrix(*rows: Tensor) -> Tensor:
-        return torch.stack(rows, -1).unflatten(-1, (3, 3))
+        return torch.stack(rows, -1).reshape(-1, 3, 3)
 
     yaw = matrix(cy, zero, sy, zero, one, zero, -sy, zero, cy)
     pitch = matrix(one, zero, zero, zero, cp, sp, zero, -sp, cp)
@@ -67,8 +67,9 @@ def small_rotation(omega: Tensor) -> Tensor:
     """(B, 3) rotation vector -> (B, 3, 3), by the exponential map."""
     x, y, z = omega.unbind(-1)
     zero = torch.zeros_like(x)
-    skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
-    return torch.linalg.matrix_exp(skew)
+    skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(-1, 3, 3)
+    out: Tensor = torch.linalg.matrix_exp(skew)
+    return out
 
 
 class HeadFit(nn.Module):

@@ -47,7 +47,7 @@ class HopeNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) in [0, 1] -> (B, 3, 66) logits: yaw, pitch, roll."""
         logits: Tensor = self.backbone((images - self.mean) / self.deviation)
-        return logits.unflatten(1, (3, BINS))
+        return logits.reshape(-1, 3, BINS)
 
 
 def degrees(logits: Tensor) -> Tensor:

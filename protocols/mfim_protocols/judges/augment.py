@@ -46,11 +46,11 @@ def degrade(image: Image, rng: np.random.Generator, strength: float = 1.0) -> Im
         image = colour(image, rng)
     if rng.random() < 0.45 * strength:
         small = int(rng.uniform(min(44, size), size))
-        image = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+        image = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
         up = (cv2.INTER_LINEAR, cv2.INTER_CUBIC)[int(rng.integers(2))]
-        image = cv2.resize(image, (size, size), interpolation=up)  # type: ignore[assignment]
+        image = cv2.resize(image, (size, size), interpolation=up)
     if rng.random() < 0.25 * strength:
-        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.3, 1.6)))  # type: ignore[assignment]
+        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.3, 1.6)))
     if rng.random() < 0.3 * strength:
         start = int(rng.integers(len(_NOISE) - image.size))
         noise = _NOISE[start : start + image.size].reshape(image.shape) * np.float32(rng.uniform(1, 10))

@@ -97,7 +97,7 @@ class LandmarkTask:
         with autocast(batch["images"].device):
             landmarks, log_deviation = model.net(self.prepare(batch["images"]))
         off = (landmarks - batch["landmarks"]).square().sum(-1)
-        value = (2 * log_deviation + 0.5 * off * torch.exp(-2 * log_deviation)).mean()
+        value: Tensor = (2 * log_deviation + 0.5 * off * torch.exp(-2 * log_deviation)).mean()
         if progress >= FIT_FROM:
             value = value + FIT_WEIGHT * fit_loss(model.fit, landmarks, log_deviation.exp(), batch)
         return value

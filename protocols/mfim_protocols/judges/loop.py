@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 Batch = dict[str, Tensor]
@@ -67,8 +68,8 @@ def average(ema: nn.Module, model: nn.Module, step: int) -> None:
     with torch.no_grad():
         for old, new in zip(ema.parameters(), model.parameters(), strict=True):
             old.lerp_(new, 1 - keep)
-        for old, new in zip(ema.buffers(), model.buffers(), strict=True):
-            old.copy_(new)
+        for kept, now in zip(ema.buffers(), model.buffers(), strict=True):
+            kept.copy_(now)
 
 
 def rate_at(progress: float) -> float:
@@ -172,7 +173,7 @@ def autocast(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16)
 
 
-def images_of(crops: list[np.ndarray]) -> Tensor:  # type: ignore[type-arg]
+def images_of(crops: list[NDArray[np.uint8]]) -> Tensor:
     """List of (S, S, 3) uint8 -> (B, 3, S, S) float32 in [0, 1], channels_last in memory."""
     return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float().div_(255)
 

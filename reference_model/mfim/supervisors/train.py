@@ -43,7 +43,8 @@ class Margin(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, classes) cosines."""
-        return self.network(images) @ F.normalize(self.centres.float(), dim=1).T
+        embedding: Tensor = self.network(images)
+        return embedding @ F.normalize(self.centres.float(), dim=1).T
 
 
 @dataclass
@@ -154,7 +155,12 @@ def train_face3d(shards: Sequence[Path], val: Sequence[Path], fold: str, setting
     task = face3d_task(fitted)
     torch.manual_seed(settings.seed)
     model = networks.Face3dSupervisor(landmarks.head_fit(fitted), landmarks.mean_landmarks(task, settings.seed))
-    outcome = loop.train(model, task.batch, lambda m, b, p: task.loss(m.core, b, p), settings)
+
+    def loss(trained: nn.Module, batch: Batch, progress: float) -> Tensor:
+        assert isinstance(trained, networks.Face3dSupervisor)
+        return task.loss(trained.core, batch, progress)
+
+    outcome = loop.train(model, task.batch, loss, settings)
     network = outcome.network.cpu().float()
     assert isinstance(network, networks.Face3dSupervisor)
     figures = summary(fitted, fold, settings, outcome)
