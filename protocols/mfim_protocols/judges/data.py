@@ -120,7 +120,7 @@ class Cropper:
     ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
         """One crop and its (2, 3) matrix. In validation only a detector's noise on the points remains."""
         image = np.asarray(faces.images[index])
-        points = augment.jitter_points(faces.points5[index], rng, 0.012 if train else 0.006)
+        points = augment.jitter_points(faces.points5[index], rng, 0.02 if train else 0.006)
         matrix = crop_matrix(points, self.template, self.size, zoom=self.zoom)
         if train:
             matrix = augment.jitter_matrix(matrix, self.size, rng, turn=self.turn)
