@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from mfim_bench.hookspecs import hookimpl
 from mfim_bench.measure import JudgeSpec, MeasureSpec
+from mfim_bench.networks.catalogue import WEIGHTS as OPEN_JUDGES
 from mfim_bench.weights import WeightsSpec
 
 DLIB = JudgeSpec(
@@ -118,18 +119,7 @@ WEIGHTS = (
         licence="CC0-1.0",
         summary="dlib's ResNet face recogniser, version 1; judges identity",
     ),
-    WeightsSpec(
-        name="face3d",
-        package="mfim_bench:networks/weights/face3d.safetensors",
-        licence="Apache-2.0",
-        summary="open 3DMM judge: dense landmarks and their head model",
-    ),
-    WeightsSpec(
-        name="hopenet",
-        package="mfim_bench:networks/weights/hopenet.safetensors",
-        licence="Apache-2.0",
-        summary="open HopeNet judge: head pose in degrees",
-    ),
+    *OPEN_JUDGES,
 )
 
 
