@@ -20,6 +20,7 @@ CITATION = (
 )
 WEIGHTS = WeightsSpec(
     name="mfim-virtual-64",
+    sha256="65f772306e9841e78d7a8224111f52d966c8c2bf3fbef3b2e8eb0fb661cd27a7",
     package="mfim:weights/mfim-virtual-64.safetensors",
     licence="Apache-2.0",
     summary="MFIM at 64 px, trained on virtual faces; card: docs/cards/mfim.md",
