@@ -10,7 +10,7 @@ import pytest
 import torch
 from skimage import data
 
-from mfim_bench.faces.detect import Detector, Face
+from mfim_bench.faces.detect import THRESHOLDS, Detector, Face
 from mfim_bench.faces.templates import crop, transform
 
 # Marked by eye on the 512 px portrait: pupils, nose tip, mouth corners.
@@ -74,6 +74,17 @@ def test_small_faces_in_large_photos_and_faces_that_fill_the_frame(
     tight = detector.detect([astronaut[y0 + 2 : y1 - 2, x0 + 2 : x1 - 2]])[0]
     assert tight is not None
     assert np.abs(tight.points - (face.points - (x0 + 2, y0 + 2))).max() < 5
+
+
+@pytest.mark.parametrize(("wide", "high", "mirrored"), [(1.0, 1.0, True), (1.2, 1.0, False), (1.8, 1.5, True)])
+def test_the_last_searches_answer_in_pixels_of_the_frame(
+    detector: Detector, astronaut: np.ndarray, face: Face, wide: float, high: float, mirrored: bool
+) -> None:
+    found = detector._search_changed(astronaut, wide, high, mirrored, THRESHOLDS)
+    assert found is not None
+    eyes = np.linalg.norm(face.points[0] - face.points[1])
+    assert np.abs(found.points - face.points).max() < 0.12 * eyes
+    assert np.abs(found.box - face.box).max() < 0.5 * eyes
 
 
 def test_the_largest_of_several(detector: Detector, astronaut: np.ndarray) -> None:
