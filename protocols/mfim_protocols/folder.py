@@ -1,7 +1,7 @@
 """Your own images as a protocol: ``pairs.csv`` in a folder, with columns of paths relative to that folder.
 
-``source,target`` are required; ``id``, ``truth``, ``region``, ``source_identity`` and ``target_identity`` may be given. Without
-identities every image file counts as a person of its own.
+``source,target`` are required; ``id``, ``truth``, ``region``, ``source_identity`` and ``target_identity`` may be given.
+Without identities every image file counts as a person of its own.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ def load(data: Path | None, split: str) -> Folder:
         reader = csv.DictReader(file)
         names = set(reader.fieldnames or ())
         if not {"source", "target"} <= names or not names <= COLUMNS:
-            raise UsageError(f"{listing}: columns must be source,target and may be {', '.join(sorted(COLUMNS - {'source', 'target'}))}; found {', '.join(sorted(names)) or 'none'}")  # fmt: skip
+            optional = ", ".join(sorted(COLUMNS - {"source", "target"}))
+            found = ", ".join(sorted(names)) or "none"
+            raise UsageError(f"{listing}: columns must be source,target and may be {optional}; found {found}")
         rows = list(reader)
     if not rows:
         raise UsageError(f"{listing} lists no pairs")

@@ -26,7 +26,8 @@ def test_detector_finds_the_test_faces(capsys: pytest.CaptureFixture[str]) -> No
     found = [f for f in faces if f is not None]
     with capsys.disabled():
         print(
-            f"\nMTCNN: {len(found)} of {len(paths)} test frames and true swaps, mean probability {np.mean([f.probability for f in found]):.4f}"
+            f"\nMTCNN: {len(found)} of {len(paths)} test frames and true swaps, "
+            f"mean probability {np.mean([f.probability for f in found]):.4f}"
         )
     assert len(found) >= 0.995 * len(paths)
 
@@ -56,7 +57,8 @@ def test_recogniser_tells_people_apart(capsys: pytest.CaptureFixture[str]) -> No
     rank1 = float((gallery.argmin(1) == np.arange(PEOPLE)[:, None]).mean())
     with capsys.disabled():
         print(
-            f"\ndlib: rank-1 {rank1:.3f}, AUC {area:.4f}, same {same[same < 9].mean():.3f}, different {different.mean():.3f}, {lost} of {PEOPLE * SHOTS} not found"
+            f"\ndlib: rank-1 {rank1:.3f}, AUC {area:.4f}, same {same[same < 9].mean():.3f}, "
+            f"different {different.mean():.3f}, {lost} of {PEOPLE * SHOTS} not found"
         )
     assert rank1 >= 0.90
     assert area >= 0.985

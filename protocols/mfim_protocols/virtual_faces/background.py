@@ -52,4 +52,4 @@ def draw(scene: Scene, size: int) -> Array:
     blur = float(rng.uniform(0.6, 4.0))
     image = cv2.GaussianBlur(np.asarray(image, np.float32), (0, 0), blur)
     image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if size < n else cv2.INTER_LINEAR)
-    return np.clip(image, 0.002, 1.2).astype(np.float32)
+    return np.asarray(np.clip(image, 0.002, 1.2), np.float32)

@@ -1,8 +1,8 @@
 """The protocol's frames, pairs and true swaps: files with a published hash, and the command that renders them again.
 
-The test split ships inside the package, so that every machine scores the same pixels and needs no renderer. The validation
-split is rendered on demand. Identities come from disjoint ranges of seeds: training 100,000-299,999, validation
-300,000-399,999, test from 1,000,000.
+The test split ships inside the package, so that every machine scores the same pixels and needs no renderer. The
+validation split is rendered on demand. Identities come from disjoint ranges of seeds: training 100,000-299,999,
+validation 300,000-399,999, test from 1,000,000.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from mfim_bench.errors import UsageError
 from mfim_bench.protocol import Frame, Pair
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from mfim_protocols.virtual_faces.record import Record
 
 SIZE, SAMPLES, QUALITY = 256, 3, 93
@@ -38,7 +40,8 @@ class Split:
 
 
 SPLITS = {"test": Split(1_000_000, 150, 2, 2026), "validation": Split(300_000, 50, 2, 2027)}
-# Frames in which no search of the detector found a face, drawn again in another scene: a method can't be asked to swap them.
+# Frames in which no search of the detector found a face, drawn again in another scene: a method can't be asked to swap
+# them.
 REDRAWN = {("test", "p061f0"): 10}
 # sha256 over the shipped files (see `content_hash`); a changed file is a changed protocol.
 PUBLISHED = {"test": "6e1d2fa5c4c048de2f23c7a55b172087fa9fca25345122a0abc77e6c96e6dc71"}
@@ -136,7 +139,8 @@ def load(data: Path | None, split: str) -> VirtualFaces:
     if not protocol.folder.is_dir():
         where = f" --data {data}" if data is not None else ""
         raise UsageError(
-            f"the {split} split of virtual-faces is not in {protocol.folder}; make it with `mfim-bench data render --split {split}{where}`"
+            f"the {split} split of virtual-faces is not in {protocol.folder}; "
+            f"make it with `mfim-bench data render --split {split}{where}`"
         )
     return protocol
 
@@ -145,7 +149,7 @@ def render_split(
     split: str, folder: Path, worker: int = 0, workers: int = 1, progress: Callable[[], None] | None = None
 ) -> None:
     """Render a split's frames, true swaps and regions into a folder; files already there are kept."""
-    from PIL import Image
+    from PIL.Image import fromarray
 
     from mfim_protocols.virtual_faces import geometry, render
 
@@ -161,15 +165,16 @@ def render_split(
             drawn = geometry.portrait(ours) if source is None else geometry.true_swap(record(split, source), ours)
             picture = render.render(drawn, SIZE, SAMPLES)
             if source is not None:
-                _save(Image.fromarray(picture.region), folder / "region" / f"{name}.png", format="PNG", optimize=True)
-            _save(Image.fromarray(picture.image), picture_path, format="WEBP", quality=QUALITY, method=6)
+                _save(fromarray(picture.region), folder / "region" / f"{name}.png", format="PNG", optimize=True)
+            _save(fromarray(picture.image), picture_path, format="WEBP", quality=QUALITY, method=6)
         if progress is not None:
             progress()
 
 
-def _save(image: object, path: Path, **options: object) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
+def _save(image: Image, path: Path, **options: Any) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
     os.close(handle)
-    image.save(temporary, **options)  # type: ignore[attr-defined]
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)
+    temporary = Path(name)
+    image.save(temporary, **options)
+    temporary.chmod(0o644)
+    temporary.replace(path)

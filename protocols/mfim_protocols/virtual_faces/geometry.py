@@ -1,9 +1,10 @@
-"""From a record to one triangle mesh: head, eyes, teeth, lashes, hair and shoulders, posed before the camera. NumPy only."""
+"""From a record to one triangle mesh: head, eyes, teeth, lashes, hair, shoulders; posed for the camera. NumPy only."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,9 +57,10 @@ def true_swap(source: Record, target: Record, variant: str = "face") -> Portrait
     """What a perfect face swap would show.
 
     Args:
-        variant: ``face`` (the default reference `truth`): the source's face-region geometry blended into the target's skull,
-            ears and neck, with the source's brows and irises; ``skin``: also the source's skin; ``head``: the source's whole
-            head. The target's light, gaze, expression, pose, hair, camera and background stay, and for ``face`` its skin.
+        variant: ``face`` (the default reference `truth`): the source's face-region geometry blended into the target's
+            skull, ears and neck, with the source's brows and irises; ``skin``: also the source's skin; ``head``: the
+            source's whole head. The target's light, gaze, expression, pose, hair, camera and background stay, and for
+            ``face`` its skin.
 
     The source's neutral face is registered to the target's by the similarity of their five landmarks.
     """
@@ -80,8 +82,11 @@ def true_swap(source: Record, target: Record, variant: str = "face") -> Portrait
 
 @dataclass
 class Mesh:
-    """Camera space (mm, camera at the origin's +z side). Per vertex: canonical position or texture coordinates, and attributes
-    (lips, eyelids, ambient visibility, hair cover); per triangle a material."""
+    """Camera space (mm, camera at the origin's +z side).
+
+    Per vertex: canonical position or texture coordinates, and attributes (lips, eyelids, ambient visibility, hair
+    cover); per triangle a material.
+    """
 
     vertices: Array
     normals: Array
@@ -110,7 +115,7 @@ def _ring() -> Ints:
 
 
 def _torso(posed: Array, scene: Scene) -> tuple[Array, Ints, Array]:
-    """A garment from the neck's cut over the shoulders, out of frame. Returns vertices, triangles, (around, down, 0)."""
+    """A garment from the neck's cut over the shoulders, out of frame: vertices, triangles, (around, down, 0)."""
     ring = posed[_ring()].astype(float)
     centre = ring.mean(0)
     columns = 48
@@ -121,7 +126,10 @@ def _torso(posed: Array, scene: Scene) -> tuple[Array, Ints, Array]:
     rows = []
     cy, sy = np.cos(scene.body_yaw), np.sin(scene.body_yaw)
     # (down mm, half width, half depth, share of the ellipse) of each row
-    for down, wide, deep, share in [(-4, 0, 0, 0.0), (-3, 0, 0, 0.0), (10, 84, 74, 0.3), (24, 128, 88, 0.65), (44, 176, 98, 0.9), (72, 205, 108, 1), (140, 222, 118, 1), (420, 226, 120, 1)]:  # fmt: skip
+    for down, wide, deep, share in [
+        (-4, 0, 0, 0.0), (-3, 0, 0, 0.0), (10, 84, 74, 0.3), (24, 128, 88, 0.65),
+        (44, 176, 98, 0.9), (72, 205, 108, 1), (140, 222, 118, 1), (420, 226, 120, 1),
+    ]:  # fmt: skip
         x, z = wide * np.sin(angle), deep * np.cos(angle) - 12
         ellipse = np.stack([cy * x + sy * z, np.full(columns, -float(down)) - 12, -sy * x + cy * z], -1) + centre
         collar = centre + (start - centre) * (1.06 if share == 0 else 1.1)
@@ -224,7 +232,7 @@ def build(p: Portrait, visibility: Array) -> Mesh:
     posed = np.asarray((moved + _tuck()) @ turn.T + shift, np.float32)
     material = np.array([SKIN, EYE, MOUTH, MOUTH, TONGUE], np.int32)[head.part]
     attributes = np.stack([head.lips / 255.0, head.eyelids / 255.0, visibility, hair.coverage(p.scene)], -1)
-    blocks = [
+    blocks: list[tuple[NDArray[Any], ...]] = [
         (
             posed,
             vertex_normals(posed.astype(float), head.triangles),
@@ -237,8 +245,15 @@ def build(p: Portrait, visibility: Array) -> Mesh:
         )
     ]
 
-    def add(vertices: NDArray[np.floating], triangles: NDArray[np.integer], canon: NDArray[np.floating], kind: int,
-            tangents: NDArray[np.floating] | None = None, in_head: bool = True, region: float = 0.0) -> None:  # fmt: skip
+    def add(
+        vertices: NDArray[np.floating],
+        triangles: NDArray[np.integer],
+        canon: NDArray[np.floating],
+        kind: int,
+        tangents: NDArray[np.floating] | None = None,
+        in_head: bool = True,
+        region: float = 0.0,
+    ) -> None:
         points = vertices @ turn.T + shift if in_head else vertices
         lines = np.zeros_like(points) if tangents is None else tangents @ turn.T
         flat = np.tile([0, 0, 1.0, 0], (len(points), 1))
@@ -257,8 +272,14 @@ def build(p: Portrait, visibility: Array) -> Mesh:
 
     offsets = np.cumsum([0] + [len(b[0]) for b in blocks])
     columns = [np.concatenate([np.asarray(b[k], np.float32) for b in blocks]) for k in range(6)]
+    own, normals, tangents, canonical, marks, region = columns
     return Mesh(
-        *columns,
+        vertices=own,
+        normals=normals,
+        tangents=tangents,
+        canon=canonical,
+        attributes=marks,
+        region=region,
         triangles=np.concatenate(
             [np.asarray(b[6], np.int32) + o for b, o in zip(blocks, offsets, strict=False)]
         ).astype(np.int32),

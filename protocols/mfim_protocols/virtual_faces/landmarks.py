@@ -64,9 +64,9 @@ def find(
     """Landmark vertex ids and the few anchors that the renderer needs.
 
     Returns:
-        ``points68`` (68,) in the iBUG 300-W order; ``points5`` (5, 4) ids whose mean is eye, eye, nose tip, mouth corner,
-        mouth corner, image-left first; ``dense`` (320,); ``upper_lid`` (2, 9) and ``brow`` (2, 5) ids from the inner to
-        the outer end, image-left eye first; ``eye_centre`` (2, 3) and ``eye_radius`` (2,) of the mean head;
+        ``points68`` (68,) in the iBUG 300-W order; ``points5`` (5, 4) ids whose mean is eye, eye, nose tip, mouth
+        corner, mouth corner, image-left first; ``dense`` (320,); ``upper_lid`` (2, 9) and ``brow`` (2, 5) ids from the
+        inner to the outer end, image-left eye first; ``eye_centre`` (2, 3) and ``eye_radius`` (2,) of the mean head;
         ``upper_jaw`` and ``lower_jaw`` ids that carry the teeth.
     """
     count = len(mean)
@@ -92,11 +92,15 @@ def find(
         lid = lids & (x * side > 0)
         ids = np.flatnonzero(lid)
         outer, inner = ids[np.argmax(x[ids] * side)], ids[np.argmin(x[ids] * side)]
-        line = lambda t, a=inner, b=outer: mean[a] + (mean[b] - mean[a]) * t  # noqa: E731
 
-        def margin(t: float, sign: int, ids: Ints = ids, line=line, outer=outer, inner=inner) -> int:  # type: ignore[no-untyped-def]
+        def line(t: float, a: np.intp = inner, b: np.intp = outer) -> Array:
+            return np.asarray(mean[a] + (mean[b] - mean[a]) * t)
+
+        def margin(
+            t: float, sign: int, ids: NDArray[np.intp] = ids, inner: np.intp = inner, outer: np.intp = outer
+        ) -> int:
             """The lid's edge: on its half of the band, the vertex nearest the opening that still faces the viewer."""
-            at = line(t)
+            at = mean[inner] + (mean[outer] - mean[inner]) * t
             half = ids[
                 (y[ids] - (y[inner] + (y[outer] - y[inner]) * (x[ids] - x[inner]) / (x[outer] - x[inner]))) * sign > 0.3
             ]

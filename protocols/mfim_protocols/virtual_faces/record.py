@@ -1,7 +1,7 @@
 """A record says everything about one virtual photograph; drawing one, and writing it down. NumPy only.
 
-A person (`Identity`) and the circumstances (`Scene`) are drawn from separate random streams, so light, background, hair and
-camera carry no hint of who is shown. All ranges are `[own choice]`.
+A person (`Identity`) and the circumstances (`Scene`) are drawn from separate random streams, so light, background, hair
+and camera carry no hint of who is shown. All ranges are `[own choice]`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from mfim_protocols.virtual_faces.head import HeadModel
 
 Vec = tuple[float, ...]
 HAIR_STYLES = ("bald", "buzz", "short", "fade", "quiff", "fringe", "afro", "bob", "long", "bun", "receding")
+HAIR_SHARES = [0.04, 0.08, 0.14, 0.1, 0.1, 0.1, 0.08, 0.11, 0.13, 0.07, 0.05]
 BACKGROUNDS = ("gradient", "blobs", "bokeh", "stripes", "panels", "clouds")
 # The whitened coefficients are drawn wider than the fitted prior: with 1.0 a recogniser trained on real faces finds
 # virtual people more alike than real people are.
@@ -53,8 +54,8 @@ class Scene:
         expression: (52,) actions, 0..1. gaze: (yaw, pitch) rad of both eyes. pose: (yaw, pitch, roll) rad.
         distance: camera to face in mm. view: side in mm of the square seen at the face. offset: (x, y) mm.
         key_direction: unit vector to the key light; key_colour, sky, ground, rim: linear RGB radiance; softness: rad.
-        hair: style name, colour, highlight, seed and lengths. background: kind, colours, seed. cloth: linear RGB, pattern.
-        exposure: factor. grain: sensor noise, sRGB units.
+        hair: style name, colour, highlight, seed and lengths. background: kind, colours, seed.
+        cloth: linear RGB, pattern. exposure: factor. grain: sensor noise, sRGB units.
     """
 
     expression: Vec
@@ -116,7 +117,8 @@ def _floats(values: Any, digits: int = 5) -> Vec:
 
 
 HAIR_COLOURS = np.array(
-    [[0.012, 0.009, 0.007], [0.03, 0.017, 0.01], [0.075, 0.036, 0.018], [0.19, 0.1, 0.045], [0.4, 0.27, 0.13], [0.18, 0.055, 0.02], [0.32, 0.31, 0.3]]
+    [[0.012, 0.009, 0.007], [0.03, 0.017, 0.01], [0.075, 0.036, 0.018], [0.19, 0.1, 0.045],
+     [0.4, 0.27, 0.13], [0.18, 0.055, 0.02], [0.32, 0.31, 0.3]]
 )  # fmt: skip
 IRIS_COLOURS = np.array(
     [
@@ -173,7 +175,7 @@ EXPRESSIONS: dict[str, dict[str, float]] = {
 
 
 def draw_expression(rng: np.random.Generator) -> Vec:
-    """A blend of up to three groups at strengths up to full, some asymmetry, a little of everything, eyes often a bit closed."""
+    """A blend of up to three groups at strengths up to full, some asymmetry, a little of all, eyes often a bit shut."""
     names = HeadModel.load().action_names
     value = dict.fromkeys(names, 0.0)
     groups = list(EXPRESSIONS)
@@ -232,7 +234,7 @@ def draw_scene(rng: np.random.Generator) -> Scene:
         ground=_floats(sky_tint[::-1] * (1.35 - contrast) * rng.uniform(0.15, 0.6)),
         rim=_floats(tint[::-1] * max(0.0, rng.normal(0, 0.6))),
         rim_direction=_floats(np.array([rim_side * 0.8, 0.3, -0.5]) / np.linalg.norm([0.8, 0.3, 0.5])),
-        hair_style=HAIR_STYLES[int(rng.choice(len(HAIR_STYLES), p=[0.04, 0.08, 0.14, 0.1, 0.1, 0.1, 0.08, 0.11, 0.13, 0.07, 0.05]))],
+        hair_style=HAIR_STYLES[int(rng.choice(len(HAIR_STYLES), p=HAIR_SHARES))],
         hair_colour=_floats(hair),
         hair_length=round(float(rng.uniform(0, 1)), 4),
         hair_volume=round(float(rng.uniform(0.6, 1.5)), 4),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mfim_protocols.virtual_faces import background, geometry, shading
 from mfim_protocols.virtual_faces.geometry import Mesh, Portrait
 from mfim_protocols.virtual_faces.head import HeadModel
+from mfim_protocols.virtual_faces.landmarks import vertex_normals
 
 Array = NDArray[np.float32]
 
@@ -51,7 +52,7 @@ def visibility(device: str = "cpu") -> Array:
         wp.array(head.mean, dtype=wp.vec3, device=device),
         wp.array(head.triangles.reshape(-1), dtype=int, device=device),
     )
-    normals = geometry.vertex_normals(head.mean.astype(float), head.triangles).astype(np.float32)
+    normals = vertex_normals(head.mean.astype(float), head.triangles).astype(np.float32)
     out = wp.zeros(len(head.mean), dtype=float, device=device)
     arrays = [wp.array(a, dtype=wp.vec3, device=device) for a in (head.mean, normals)]
     wp.launch(shading.ambient, len(head.mean), [mesh.id, *arrays, 96, 90.0, out], device=device)
@@ -110,7 +111,7 @@ def _brows(p: Portrait) -> Array:
 
 
 def render(p: Portrait, size: int, samples: int = 4, device: str = "cpu") -> Picture:
-    """Draw a portrait: size² pixels, samples² rays each. The same arguments give the same picture on the same machine."""
+    """Draw a portrait: size² pixels, samples² rays each. On one machine, equal arguments give equal pictures."""
     _start()
     mesh: Mesh = geometry.build(p, visibility(device))
 

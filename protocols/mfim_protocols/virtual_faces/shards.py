@@ -1,13 +1,12 @@
 """Prepared training data: rendered once, read by any number of trainings without renderer or head model. NumPy only.
 
-A folder of parts, each ``part-NNNN.npz`` with a ``part-NNNN.npy`` of images beside it (so that images are memory-mapped), and
-``meta.json``. Parts are written whole, by atomic rename; a folder being filled can already be read.
+A folder of parts, each ``part-NNNN.npz`` with a ``part-NNNN.npy`` of images beside it (so that images are
+memory-mapped), and ``meta.json``. Parts are written whole, by atomic rename; a folder being filled can already be read.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ class Images:
     def __init__(self, parts: list[NDArray[np.uint8]]) -> None:
         self._parts = parts
         self._starts = np.cumsum([0] + [len(p) for p in parts])
-        self.shape = (int(self._starts[-1]), *parts[0].shape[1:])
+        self.shape: tuple[int, ...] = (int(self._starts[-1]), *parts[0].shape[1:])
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -49,7 +48,8 @@ class Shards:
 
     Attributes:
         images: (N, S, S, 3) uint8 sRGB.
-        identity: (N,) int64. shape: (N, 80) whitened. expression: (N, 52) in [0, 1]. pose: (N, 3) yaw, pitch, roll in rad.
+        identity: (N,) int64. shape: (N, 80) whitened. expression: (N, 52) in [0, 1].
+        pose: (N, 3) yaw, pitch, roll in rad.
         points5, points68, dense: (N, K, 2) float32 pixels of the stored image.
         meta: renderer settings.
     """
@@ -86,12 +86,16 @@ class Shards:
 
 def write_part(folder: Path, number: int, images: NDArray[np.uint8], labels: Mapping[str, NDArray[Any]]) -> None:
     """Write one part; the labels last, so that a part without them is not read."""
-    for suffix, save in ((".npy", lambda f: np.save(f, images)), (".npz", lambda f: np.savez(f, **labels))):
+    arrays: dict[str, Any] = dict(labels)
+    for suffix in (".npy", ".npz"):
         path = folder / f"part-{number:04d}{suffix}"
         temporary = path.with_name(path.name + ".tmp")
         with temporary.open("wb") as file:
-            save(file)
-        os.replace(temporary, path)
+            if suffix == ".npy":
+                np.save(file, images)
+            else:
+                np.savez(file, **arrays)
+        temporary.replace(path)
 
 
 def render_part(folder: Path, number: int, identities: range, per_identity: int, size: int, samples: int) -> None:
