@@ -118,7 +118,9 @@ class Plugins:
             self.manager.add_hookcall_monitoring(_trace_call, _after_call)
         for name, module in BUILT_IN.items():
             self._load(
-                name, f"mfim-bench {_version('mfim-bench')} ({module})", lambda m=module: importlib.import_module(m)
+                name,
+                f"mfim-bench {_version('mfim-bench')} ({module})",
+                functools.partial(importlib.import_module, module),
             )
         for entry in _entry_points():
             self._load(entry.name, _origin(entry), entry.load)

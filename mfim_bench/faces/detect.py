@@ -45,8 +45,8 @@ MAX_SIDE = 1920
 MIN_SIDE = 96
 """Smaller frames are enlarged to this short side for the search."""
 
-THRESHOLDS, LENIENT = [0.6, 0.7, 0.7], [0.5, 0.6, 0.5]
-"""Of MTCNN's three stages; the second of the last search only."""
+THRESHOLDS, LENIENT = [0.6, 0.7, 0.7], [0.6, 0.7, 0.5]
+"""Of MTCNN's three stages; the second only in the last searches."""
 LAST_SEARCHES = (
     (1.0, 1.0, True, THRESHOLDS),
     (1.2, 1.0, False, THRESHOLDS),
@@ -56,6 +56,8 @@ LAST_SEARCHES = (
     (1.0, 1.0, True, LENIENT),
 )
 """Factors of width and height, mirrored or not, thresholds."""
+LAST_SIDE = 512
+"""These searches are for faces that are large in the frame, so larger frames are reduced to this long side first."""
 
 _SHIFT = 0.05  # of the box side
 _MIRRORED = [1, 0, 2, 4, 3]  # the points of a mirrored face, in order
@@ -102,12 +104,12 @@ class Detector:
         height, width = image.shape[:2]
         scale = min(max(1.0, MIN_SIDE / min(height, width)), MAX_SIDE / max(height, width))
         work = _resize(image, scale)
-        short = min(work.shape[:2])
-        face = self._search(work, COARSE_SHARE * short, 0)
+        coarse = max(COARSE_SHARE * min(work.shape[:2]), FINE_PIXELS)
+        face = self._search(work, coarse, 0)
         if face is None:
             margin = round(MARGIN * max(work.shape[:2]))
-            face = self._search(work, COARSE_SHARE * short, margin)
-        if face is None and COARSE_SHARE * short > FINE_PIXELS:
+            face = self._search(work, coarse, margin)
+        if face is None and coarse > FINE_PIXELS:
             face = self._search(work, FINE_PIXELS, 0)
         for wide, high, mirrored, thresholds in LAST_SEARCHES:
             if face is None:
@@ -129,6 +131,8 @@ class Detector:
         """The largest sure face, or None; ``margin`` pixels of grey are put around the frame first."""
         if margin:
             image = np.pad(image, ((margin, margin), (margin, margin), (0, 0)), constant_values=127)
+        if min(image.shape[:2]) < smallest:
+            return None
         self._mtcnn.min_face_size = smallest
         boxes, probabilities, points = self._mtcnn.detect(np.ascontiguousarray(image), landmarks=True)
         if boxes is None or len(boxes) == 0:
@@ -151,13 +155,14 @@ class Detector:
     ) -> Face | None:
         """`_search` in the image stretched and perhaps mirrored; the face in the image's own pixels."""
         height, width = image.shape[:2]
-        side = (round(width * wide), round(height * high))
+        shrink = min(1.0, LAST_SIDE / max(height, width))
+        side = (max(round(width * wide * shrink), 1), max(round(height * high * shrink), 1))
         stretched = np.asarray(cv2.resize(image, side, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
         if mirrored:
             stretched = np.ascontiguousarray(stretched[:, ::-1])
         self._mtcnn.thresholds = thresholds
         try:
-            face = self._search(stretched, COARSE_SHARE * min(side), 0)
+            face = self._search(stretched, max(COARSE_SHARE * min(side), FINE_PIXELS), 0)
         finally:
             self._mtcnn.thresholds = THRESHOLDS
         if face is None:

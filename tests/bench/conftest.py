@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from skimage import data
 
+from mfim_bench import plugins
 from mfim_bench.bench.settings import RunSettings
 from mfim_bench.media.images import write_image
 from mfim_bench.plugins import Plugins, Registry
@@ -59,6 +60,14 @@ def install(site: Path, noise: bool = False) -> None:
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny-faces\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[mfim_bench]\ntiny = tiny_faces\n")
+
+
+@pytest.fixture(autouse=True)
+def _fresh_registry() -> Iterator[None]:
+    """What these tests load as all plugins there are must not stay in the process's registry."""
+    yield
+    plugins.registry.cache_clear()
+    plugins.plugins.cache_clear()
 
 
 @pytest.fixture(scope="session")
