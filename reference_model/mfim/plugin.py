@@ -20,7 +20,7 @@ CITATION = (
 )
 WEIGHTS = WeightsSpec(
     name="mfim-virtual-64",
-    sha256="65f772306e9841e78d7a8224111f52d966c8c2bf3fbef3b2e8eb0fb661cd27a7",
+    sha256="ff83c7581ac49281d24c9b258b2a5232e2d9adb56de6b12407455ee7505a8525",
     package="mfim:weights/mfim-virtual-64.safetensors",
     licence="Apache-2.0",
     summary="MFIM at 64 px, trained on virtual faces; card: docs/cards/mfim.md",
