@@ -4,6 +4,8 @@ differentiable.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import timm
 import torch
 from torch import Tensor, nn
@@ -38,12 +40,12 @@ def seen(part: float, size: int = SIZE) -> float:
     return round(size * part) / size
 
 
-class Supervisor(nn.Module):
+class Supervisor(nn.Module, ABC):
     """What both have in common."""
 
+    @abstractmethod
     def features(self, images: Tensor) -> list[Tensor]:
         """(B, 3, S, S) in [0, 1] -> feature maps of the backbone, fine to coarse."""
-        raise NotImplementedError
 
 
 class Recogniser(Supervisor):
