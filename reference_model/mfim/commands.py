@@ -20,7 +20,10 @@ ValidationOption = Annotated[
     list[Path] | None, typer.Option(help="Folder of validation shards; none = the last identities are held out.")
 ]
 OutOption = Annotated[Path | None, typer.Option(help="Folder of checkpoints, log, pictures and cached crops.")]
-FirstOption = Annotated[Path | None, typer.Option("--from", help="Stage one's checkpoint; default OUT/gan.pt.")]
+FirstOption = Annotated[
+    Path | None,
+    typer.Option("--from", help="Checkpoint to begin from: stage one's (default OUT/gan.pt), or another stage two's."),
+]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Override a value, e.g. swap.weights.id=10; may be given again.")
 ]

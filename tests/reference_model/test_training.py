@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mfim.config import Config
 from mfim.data import Faces, Sampler, prepare
+from mfim.model import MFIM
 from mfim.probe import exchange
 from mfim.supervision import Supervision
 from mfim.training import gan, swap
@@ -45,6 +46,31 @@ def test_stage_one_resumes_exactly(tiny: Config, data: Faces, tmp_path: Path) ->
     other = tiny.model_copy(update={"model": tiny.model.model_copy(update={"w_size": 16})})
     with pytest.raises(UsageError, match="other model sizes"):
         gan.train(other, data, tmp_path / "parts", steps=9, resume=True, device="cpu")
+
+
+def test_stage_two_begins_from_a_model_with_fewer_style_maps(
+    tiny: Config, data: Faces, supervision: Supervision, tmp_path: Path
+) -> None:
+    first = gan.train(tiny, data, tmp_path, steps=1, device="cpu")
+    training, held_out = data.split(0.3)
+    trained = read(
+        swap.train(tiny, training, held_out, tmp_path, first, steps=3, device="cpu", supervision=supervision)
+    )
+    finer = tiny.model_copy(update={"model": tiny.model.model_copy(update={"map_dividers": (2, 4, 8)})})
+    model, _ = swap.start(finer, tmp_path / "swap.pt")
+    model.eval()
+    learned = trained["mfim_ema"]
+    again = MFIM(tiny.model)
+    again.load_state_dict(learned)
+    images = data.batch(np.array([0, 2, 4]))
+    before, after = again.eval().encoder(images), model.encoder(images)
+    # What the model reads anew comes on top; all that both read is equal.
+    assert set(after.maps) > set(before.maps)
+    assert all(torch.allclose(after.maps[k], before.maps[k], atol=1e-5) for k in before.maps)
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(after.codes, before.codes, strict=True))
+    wider = tiny.model_copy(update={"model": tiny.model.model_copy(update={"encoder_width": 16})})
+    with pytest.raises(UsageError, match="other model sizes"):
+        swap.start(wider, tmp_path / "swap.pt")
 
 
 def test_stage_two_resumes_exactly_and_probes(

@@ -80,7 +80,9 @@ def train(shards: Sequence[Path], val: Sequence[Path], fold: str, settings: loop
     cropper = Cropper("box", hopenet.SIZE, hopenet.ZOOM)
     task = PoseTask(faces, cropper)
     torch.manual_seed(settings.seed)
-    outcome = loop.train(hopenet.HopeNet(), task.batch, task.loss, settings)
+    model = hopenet.HopeNet()
+    loop.begin(model, settings.start)
+    outcome = loop.train(model, task.batch, task.loss, settings)
     figures: dict[str, object] = {
         "trained_on": {"images": len(faces), "identities": faces.identities, "fold": fold, "seed": settings.seed},
         "run": {"minutes": round(outcome.seconds / 60, 2), "steps": outcome.steps, "batch": settings.batch},

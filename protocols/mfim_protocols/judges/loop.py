@@ -18,6 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mfim_bench import weights
+from mfim_bench.errors import UsageError
+
 Batch = dict[str, Tensor]
 CHECKPOINT_EVERY = 60.0
 
@@ -30,6 +33,7 @@ class Settings:
         out: file of weights to write; the checkpoint lies beside it until the run is done.
         minutes: of wall-clock time in all, over every resume.
         steps: stop after so many steps, whatever the time; None = the time decides.
+        start: file of weights of the same network to begin from; None = untrained.
         seed, batch, rate (peak learning rate), decay (weight decay), device, threads (None = leave as they are).
     """
 
@@ -42,6 +46,7 @@ class Settings:
     decay: float = 0.02
     device: str = "cpu"
     threads: int | None = 1
+    start: Path | None = None
 
     @property
     def checkpoint(self) -> Path:
@@ -166,6 +171,26 @@ def train(
             save()
     save()
     return Outcome(ema.eval(), step, spent, first, last)
+
+
+def begin(network: nn.Module, start: Path | None) -> None:
+    """Take what was learned from the file ``start``; a fit's priors come from the training faces, not from it.
+
+    Raises:
+        UsageError: no such file, or it holds another network's weights.
+    """
+    if start is None:
+        return
+    if not start.is_file():
+        raise UsageError(f"no file {start} to start from")
+    learned = {k: v for k, v in weights.load(start).items() if "fit." not in k}
+    try:
+        wrong = network.load_state_dict(learned, strict=False)
+    except RuntimeError as error:
+        raise UsageError(f"{start} holds weights of other sizes than this network's") from error
+    missing = [k for k in wrong.missing_keys if "fit." not in k]
+    if missing or wrong.unexpected_keys:
+        raise UsageError(f"{start} holds another network: {(missing + wrong.unexpected_keys)[0]} does not match")
 
 
 def autocast(device: torch.device) -> torch.autocast:

@@ -21,6 +21,7 @@ Seed = Annotated[int, typer.Option("--seed")]
 Steps = Annotated[int | None, typer.Option("--steps", help="Stop after so many steps.")]
 Fold = Annotated[str, typer.Option("--fold", help="K/N: only identities whose number leaves K when divided by N.")]
 BatchSize = Annotated[int, typer.Option("--batch-size")]
+Start = Annotated[Path | None, typer.Option("--start", help="File of weights of the same network to begin from.")]
 Device = Annotated[str, typer.Option("--device")]
 Threads = Annotated[int, typer.Option("--threads", help="CPU threads; 0 = as torch decides.")]
 
@@ -33,26 +34,32 @@ def register(app: typer.Typer) -> None:
     def recogniser(
         shards: Shards, val: Val, out: Out, minutes: Minutes = 20.0, seed: Seed = 11, steps: Steps = None,
         fold: Fold = "0/1", batch_size: BatchSize = 64, device: Device = "cpu", threads: Threads = 1,
+        start: Start = None,
     ) -> None:  # fmt: skip
         """R, the recogniser that training uses, on virtual people."""
         need_protocols()
         from mfim.supervisors import train
         from mfim_protocols.judges import loop
 
-        settings = loop.Settings(out, minutes, steps, seed, batch_size, device=device, threads=threads or None)
+        settings = loop.Settings(
+            out, minutes, steps, seed, batch_size, device=device, threads=threads or None, start=start
+        )
         loop.report(train.train_recogniser(shards, val, fold, settings))
 
     @commands.command("supervisor-face3d")
     def face3d(
         shards: Shards, val: Val, out: Out, minutes: Minutes = 20.0, seed: Seed = 12, steps: Steps = None,
         fold: Fold = "0/1", batch_size: BatchSize = 64, device: Device = "cpu", threads: Threads = 1,
+        start: Start = None,
     ) -> None:  # fmt: skip
         """The 3DMM network that training uses, on virtual people."""
         need_protocols()
         from mfim.supervisors import train
         from mfim_protocols.judges import loop
 
-        settings = loop.Settings(out, minutes, steps, seed, batch_size, device=device, threads=threads or None)
+        settings = loop.Settings(
+            out, minutes, steps, seed, batch_size, device=device, threads=threads or None, start=start
+        )
         loop.report(train.train_face3d(shards, val, fold, settings))
 
 

@@ -122,7 +122,9 @@ def train_recogniser(
     faces, validation = data.load(shards, fold), data.load(val)
     torch.manual_seed(settings.seed)
     task = RecogniserTask(faces)
-    outcome = loop.train(Margin(faces.identities), task.batch, task.loss, settings)
+    model = Margin(faces.identities)
+    loop.begin(model.network, settings.start)
+    outcome = loop.train(model, task.batch, task.loss, settings)
     assert isinstance(outcome.network, Margin)
     figures = summary(faces, fold, settings, outcome)
     note: dict[str, object] = {"network": "supervisor-r", "figures": figures}
@@ -155,6 +157,8 @@ def train_face3d(shards: Sequence[Path], val: Sequence[Path], fold: str, setting
     task = face3d_task(fitted)
     torch.manual_seed(settings.seed)
     model = networks.Face3dSupervisor(landmarks.head_fit(fitted), landmarks.mean_landmarks(task, settings.seed))
+
+    loop.begin(model, settings.start)
 
     def loss(trained: nn.Module, batch: Batch, progress: float) -> Tensor:
         assert isinstance(trained, networks.Face3dSupervisor)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +29,30 @@ from mfim.training.guard import Guard, Validation
 from mfim.training.run import Ema, Means, Run, accelerator, autocast, learning_rate, picture, read, save
 from mfim_bench.errors import UsageError
 
+MAPS = ("style_maps", "map_dividers")
+"""What may differ between a checkpoint and the model that begins from it."""
+
 
 def start(config: Config, first: Path) -> tuple[MFIM, Discriminator]:
-    """The networks of stage two, begun from stage one's averaged generator, its mean codes and its discriminator.
+    """The networks of stage two, begun from stage one's averaged generator, its mean codes and its discriminator, or
+    from what another stage two has learned (see `transfer`).
 
     Raises:
-        UsageError: no stage-one checkpoint there, or one of other sizes.
+        UsageError: no checkpoint there, or one of other sizes.
     """
     state = read(first)
-    if "synthesis_ema" not in state:
-        raise UsageError(f"{first} is no checkpoint of stage one")
-    if state["model"] != config.model.model_dump_json():
+    if "synthesis_ema" not in state and "mfim_ema" not in state:
+        raise UsageError(f"{first} is a checkpoint of neither stage")
+    before, now = json.loads(state["model"]), json.loads(config.model.model_dump_json())
+    if any(before[size] != now[size] for size in now if size not in MAPS):
         raise UsageError(f"{first} was made with other model sizes than configuration {config.name}")
     mapping, _, discriminator = build(config)
+    if "mfim_ema" in state:
+        discriminator.load_state_dict(state["discriminator"])
+        torch.manual_seed(config.seed + 1)
+        model = MFIM(config.model)
+        transfer(model, state["mfim_ema"])
+        return model, discriminator
     mapping.load_state_dict(state["mapping_ema"])
     discriminator.load_state_dict(state["discriminator"])
     torch.manual_seed(config.seed + 1)
@@ -47,6 +60,26 @@ def start(config: Config, first: Path) -> tuple[MFIM, Discriminator]:
     model.synthesis.load_state_dict(state["synthesis_ema"])
     model.encoder.start_from(mapping.mean_codes())
     return model, discriminator
+
+
+def transfer(model: MFIM, learned: dict[str, Tensor]) -> None:
+    """Load the weights of a model with other style maps; blocks that only ``model`` has stay as they are.
+
+    Pyramid levels are counted from the coarse end, since finer style maps put a level before the others.
+    """
+    own = model.state_dict()
+    prefix = "encoder.pyramid.lateral."
+
+    def levels(names: Iterable[str]) -> int:
+        return 1 + max(int(n.removeprefix(prefix).split(".")[0]) for n in names if n.startswith(prefix))
+
+    shift = levels(own) - levels(learned)
+    for name, value in learned.items():
+        if name.startswith(prefix):
+            level, _, rest = name.removeprefix(prefix).partition(".")
+            name = f"{prefix}{int(level) + shift}.{rest}"
+        if name in own:
+            own[name].copy_(value)
 
 
 def parameter_groups(model: MFIM, config: Config) -> list[dict[str, Any]]:
@@ -83,7 +116,7 @@ def train(
         config: of the training.
         faces, held_out: training and validation crops.
         out: folder.
-        first: stage one's checkpoint; not read on resume.
+        first: stage one's checkpoint, or another stage two's; not read on resume.
         steps, minutes, resume: see `mfim.training.run.Run`.
         device: "auto" or "cpu".
         supervision: the supervisors; None = those the configuration names.
