@@ -54,6 +54,24 @@ def test_face3d_training_lowers_the_loss_and_writes_a_file(
     assert torch.isfinite(network(torch.rand(2, 3, 112, 112)).shape).all()
 
 
+def test_a_run_begins_from_weights_but_keeps_its_own_priors(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    fit = landmarks.head_fit(data.load([folders[0]]))
+    learned = face3d.build(fit)
+    torch.nn.init.constant_(next(learned.net.parameters()), 0.25)
+    learned.fit.shape_deviation.fill_(7.0)
+    files.save(learned, tmp_path / "learned.safetensors", {"network": "face3d"})
+    begun = face3d.build(landmarks.head_fit(data.load([folders[0]])))
+    own = begun.fit.shape_deviation.clone()
+    loop.begin(begun, tmp_path / "learned.safetensors")
+    assert (next(begun.net.parameters()) == 0.25).all()
+    torch.testing.assert_close(begun.fit.shape_deviation, own)
+    before = hopenet.HopeNet()
+    with pytest.raises(UsageError, match=r"another network|other sizes"):
+        loop.begin(before, tmp_path / "learned.safetensors")
+    with pytest.raises(UsageError, match="no file"):
+        loop.begin(before, tmp_path / "absent.safetensors")
+
+
 def test_a_run_that_was_cut_off_goes_on(folders: tuple[Path, Path], tmp_path: Path) -> None:
     task = hopenet_training.PoseTask(data.load([folders[0]]), data.Cropper("box", 112, 1.0))
     out = tmp_path / "x.safetensors"
