@@ -7,7 +7,7 @@ from mfim_bench.weights import WeightsSpec
 WEIGHTS: tuple[WeightsSpec, ...] = (
     WeightsSpec(
         name="face3d",
-        sha256="86ed2b979cc18e58938b641ea4a31b0219b79764d1ece42714d0831d812ed1eb",
+        sha256="9a7c4a92708d3dc032399135a91ee9b53966710a8302394b7c6e8b63c3071567",
         package="mfim_bench:networks/weights/face3d.safetensors",
         licence="Apache-2.0",
         summary="open 3DMM judge: dense landmarks and head model, trained on virtual faces",

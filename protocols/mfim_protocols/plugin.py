@@ -20,7 +20,7 @@ def mfim_bench_protocols() -> Sequence[ProtocolSpec]:
         ProtocolSpec(
             name="virtual-faces",
             factory="mfim_protocols.virtual_faces.dataset:load",
-            version="1",
+            version="2",
             summary="300 pairs of 150 rendered people, with the true swap of each; ships with the package",
             measures=(*FIVE, "error-inside", "error-outside"),
             references=("target-copy", "source-copy", "truth"),
