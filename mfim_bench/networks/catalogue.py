@@ -14,7 +14,7 @@ WEIGHTS: tuple[WeightsSpec, ...] = (
     ),
     WeightsSpec(
         name="hopenet",
-        sha256="5680dba4a2584343ea82c24fa8176690b91b16fb8c87d1271d2ecdff4f3cb0b9",
+        sha256="483292d1d0f4862b3b9f94a6594c15006eaf50bc6d4ea852b3c7dfa03781ad13",
         package="mfim_bench:networks/weights/hopenet.safetensors",
         licence="Apache-2.0",
         summary="open HopeNet: head pose in degrees, trained on virtual faces",
