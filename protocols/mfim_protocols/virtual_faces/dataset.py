@@ -40,11 +40,11 @@ class Split:
 
 
 SPLITS = {"test": Split(1_000_000, 150, 2, 2026), "validation": Split(300_000, 50, 2, 2027)}
-# Frames in which no search of the detector found a face, drawn again in another scene: a method can't be asked to swap
-# them.
-REDRAWN = {("test", "p061f0"): 10}
+# Frames drawn again in another scene, before any method was scored, because the detector found no face in them, in
+# their true swap, or in either at 64 px: a method can't be asked to swap them.
+REDRAWN = {("test", frame): 10 for frame in ("p027f0", "p031f0", "p037f0", "p071f1", "p107f0", "p109f1", "p142f1")}
 # sha256 over the shipped files (see `content_hash`); a changed file is a changed protocol.
-PUBLISHED = {"test": "6e1d2fa5c4c048de2f23c7a55b172087fa9fca25345122a0abc77e6c96e6dc71"}
+PUBLISHED = {"test": "d0fdc1031d59f38fbfcb78dcf843ec3add26fb3b5c99c433262850803b2437db"}
 
 
 def record(split: str, frame: str) -> Record:
