@@ -68,6 +68,9 @@ def test_stage_two_begins_from_a_model_with_fewer_style_maps(
     assert set(after.maps) > set(before.maps)
     assert all(torch.allclose(after.maps[k], before.maps[k], atol=1e-5) for k in before.maps)
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(after.codes, before.codes, strict=True))
+    fewer = tiny.model_copy(update={"model": tiny.model.model_copy(update={"map_dividers": (8,)})})
+    with pytest.raises(UsageError, match="fewer style maps, not with more"):
+        swap.start(fewer, tmp_path / "swap.pt")
     wider = tiny.model_copy(update={"model": tiny.model.model_copy(update={"encoder_width": 16})})
     with pytest.raises(UsageError, match="other model sizes"):
         swap.start(wider, tmp_path / "swap.pt")

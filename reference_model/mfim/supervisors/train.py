@@ -157,7 +157,6 @@ def train_face3d(shards: Sequence[Path], val: Sequence[Path], fold: str, setting
     task = face3d_task(fitted)
     torch.manual_seed(settings.seed)
     model = networks.Face3dSupervisor(landmarks.head_fit(fitted), landmarks.mean_landmarks(task, settings.seed))
-
     loop.begin(model, settings.start)
 
     def loss(trained: nn.Module, batch: Batch, progress: float) -> Tensor:

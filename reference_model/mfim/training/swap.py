@@ -63,9 +63,12 @@ def start(config: Config, first: Path) -> tuple[MFIM, Discriminator]:
 
 
 def transfer(model: MFIM, learned: dict[str, Tensor]) -> None:
-    """Load the weights of a model with other style maps; blocks that only ``model`` has stay as they are.
+    """Load the weights of a model with fewer or equal style maps; blocks that only ``model`` has stay as they are.
 
     Pyramid levels are counted from the coarse end, since finer style maps put a level before the others.
+
+    Raises:
+        UsageError: ``learned`` has style maps that ``model`` lacks, so something learned would be lost.
     """
     own = model.state_dict()
     prefix = "encoder.pyramid.lateral."
@@ -78,8 +81,9 @@ def transfer(model: MFIM, learned: dict[str, Tensor]) -> None:
         if name.startswith(prefix):
             level, _, rest = name.removeprefix(prefix).partition(".")
             name = f"{prefix}{int(level) + shift}.{rest}"
-        if name in own:
-            own[name].copy_(value)
+        if name not in own:
+            raise UsageError("a training can begin from a model with fewer style maps, not with more")
+        own[name].copy_(value)
 
 
 def parameter_groups(model: MFIM, config: Config) -> list[dict[str, Any]]:
