@@ -1,12 +1,16 @@
 """Virtual faces painted with flat triangles: real geometry and true labels, in milliseconds and without the
-renderer.
+renderer; and how trained files compare.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
+import torch
 
+from mfim_bench import weights
 from mfim_protocols.judges.data import Faces
 from mfim_protocols.virtual_faces.head import HeadModel, rotation
 
@@ -48,3 +52,13 @@ def paint(identities: int, views: int, seed: int, size: int = 128) -> Faces:
             rows.append((image, 1000 * seed + person, shape, expression, pose, head.five(flat), flat[head.dense]))
     images, number, *columns = zip(*rows, strict=True)
     return Faces(list(images), np.array(number), *(np.stack(c).astype(np.float32) for c in columns))
+
+
+def assert_same_weights(first: Path, second: Path) -> None:
+    """What gradients move is equal in two files of weights: not statistics, not a fit's priors."""
+    one, two = weights.load(first), weights.load(second)
+    assert one.keys() == two.keys()
+    learned = [k for k in one if not any(part in k for part in ("running_", "num_", "fit."))]
+    assert learned
+    for name in learned:
+        torch.testing.assert_close(two[name], one[name], rtol=0, atol=0, msg=name)

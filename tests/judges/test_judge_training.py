@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import typer
-from painted import paint
+from painted import assert_same_weights, paint
 
 from mfim_bench.cli_groups import group
 from mfim_bench.errors import UsageError
@@ -31,6 +31,16 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         (folder / "meta.json").write_text("{}")
         out.append(folder)
     return out[0], out[1]
+
+
+@pytest.mark.parametrize("judge", [hopenet_training, face3d_training])
+def test_judges_begin_from_the_file_they_are_given(judge, folders: tuple[Path, Path], tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    judge.train([folders[0]], [folders[1]], "0/1", loop.Settings(first, 10, steps=2, batch=8))
+    # At a rate of zero and with another seed, what was learned comes from the file alone.
+    again = loop.Settings(second, 10, steps=1, batch=8, rate=0.0, seed=5, start=first)
+    judge.train([folders[0]], [folders[1]], "0/1", again)
+    assert_same_weights(first, second)
 
 
 def test_hopenet_training_lowers_the_loss_and_writes_a_file(folders: tuple[Path, Path], tmp_path: Path) -> None:

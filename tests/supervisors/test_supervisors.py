@@ -1,4 +1,4 @@
-"""The supervisors: what H4's losses rely on, and short real trainings."""
+"""The supervisors: what the losses of mfim rely on, and short real trainings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mfim_bench.errors import UsageError
 from mfim_protocols.judges import landmarks, loop
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "judges"))
-from painted import paint
+from painted import assert_same_weights, paint
 
 ROOT = Path(__file__).parents[2]
 
@@ -83,6 +83,15 @@ def test_training_lowers_the_loss_and_loads(kind: str, faces, tmp_path: Path, mo
     sides = [m.shape[-1] for m in maps]
     assert sides == sorted(sides, reverse=True)
     assert len(set(sides)) >= 4
+    # At a rate of zero and with another seed, what was learned comes from the file alone.
+    again = tmp_path / "again.safetensors"
+    run(
+        [tmp_path],
+        [tmp_path],
+        "0/1",
+        loop.Settings(again, 10, steps=1, batch=16, rate=0.0, seed=5, start=settings.out),
+    )
+    assert_same_weights(settings.out, again)
 
 
 def test_missing_and_foreign_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
