@@ -17,6 +17,9 @@ from mfim_bench import weights
 class MFIMMethod:
     """Swaps crops of the template ffhq.
 
+    Rows pass one by one: kernels sum in another order in another batch, and a last bit becomes a grey level of the
+    image and 0.01 mm of a distance.
+
     Args:
         model: in evaluation mode.
         device: of the model; inputs may be anywhere, outputs are on the input's device.
@@ -29,12 +32,14 @@ class MFIMMethod:
     @torch.inference_mode()
     def swap(self, source: Tensor, target: Tensor) -> Tensor:
         """See `mfim_bench.method.Method.swap`; S is the model's size."""
-        return self._unit(self.model(self._signed(source), self._signed(target)), target)
+        rows = zip(torch.split(self._signed(source), 1), torch.split(self._signed(target), 1), strict=True)
+        return self._unit(torch.cat([self.model(*row) for row in rows]), target)
 
     @torch.inference_mode()
     def mix(self, sources: Sequence[Tensor], target: Tensor, cuts: Sequence[int]) -> Tensor:
         """ID mixing over several sources, each (B, 3, S, S) in [0, 1]; see `mfim.model.MFIM.mix` for ``cuts``."""
-        return self._unit(self.model.mix([self._signed(s) for s in sources], self._signed(target), cuts), target)
+        rows = zip(*(torch.split(self._signed(images), 1) for images in (*sources, target)), strict=True)
+        return self._unit(torch.cat([self.model.mix(row[:-1], row[-1], cuts) for row in rows]), target)
 
     def _signed(self, images: Tensor) -> Tensor:
         return images.to(self.device, torch.float32) * 2.0 - 1.0

@@ -13,7 +13,7 @@ import torch
 
 from mfim import config, export, plugin
 from mfim.config import Config
-from mfim.method import MFIMMethod, load_file
+from mfim.method import MFIMMethod, load, load_file
 from mfim.model import MFIM
 from mfim.training.run import save
 from mfim_bench.cli import run_command
@@ -148,3 +148,15 @@ def test_method_moves_inputs_to_signed_range(tiny: Config) -> None:
     out = method.swap(torch.tensor([0.0, 1.0]).repeat(3 * 16 * 32).view(1, 3, 32, 32), target)
     assert seen == [-1.0, 1.0]
     torch.testing.assert_close(out, target, atol=1e-6, rtol=0)
+
+
+def test_rows_have_the_same_bits_in_any_batch() -> None:
+    """Rounding to 8 bits makes a last bit a grey level, and detectors and judges make that 0.01 mm."""
+    method = load(torch.device("cpu"))
+    images = torch.rand(2, 32, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    whole = method.swap(images[0], images[1])
+    for size in (1, 7):
+        pieces = [method.swap(s, t) for s, t in zip(images[0].split(size), images[1].split(size), strict=True)]
+        assert torch.equal(torch.cat(pieces), whole)
+    mixed = method.mix([images[0], images[1]], images[1], [64])
+    assert torch.equal(method.mix([images[0, :1], images[1, :1]], images[1, :1], [64]), mixed[:1])
