@@ -22,7 +22,10 @@ ValidationOption = Annotated[
 OutOption = Annotated[Path | None, typer.Option(help="Folder of checkpoints, log, pictures and cached crops.")]
 FirstOption = Annotated[
     Path | None,
-    typer.Option("--from", help="Checkpoint to begin from: stage one's (default OUT/gan.pt), or another stage two's."),
+    typer.Option(
+        "--from",
+        help="Begin from stage one's checkpoint (default: OUT/gan.pt), another stage two's, or its export.",
+    ),
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Override a value, e.g. swap.weights.id=10; may be given again.")

@@ -86,6 +86,7 @@ class SwapConfig(Part):
     Attributes:
         generator: "finetune" trains it along, "frozen" keeps it as stage one left it, but for the maps' strengths.
         generator_rate: its learning rate when fine-tuned.
+        critic_first: steps at the beginning in which the discriminator learns alone.
         same_identity: share of rows whose source is another image of the target's own identity.
         recon_ramp: (first, last) step between which the reconstruction weight of cross pairs rises from
             ``recon_start`` times its value to its value; pairs of one identity have the full weight always.
@@ -101,6 +102,7 @@ class SwapConfig(Part):
     generator_rate: float
     discriminator_rate: float
     betas: tuple[float, float]
+    critic_first: int = Field(ge=0)
     decay_from: float = Field(ge=0, le=1)
     r1_interval: int = Field(gt=0)
     r1_rows: int = Field(gt=0)

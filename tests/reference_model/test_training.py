@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from mfim.config import Config
 from mfim.data import Faces, Sampler, prepare
+from mfim.export import export_checkpoint
 from mfim.model import MFIM
 from mfim.probe import exchange
 from mfim.supervision import Supervision
@@ -74,6 +76,35 @@ def test_stage_two_begins_from_a_model_with_fewer_style_maps(
     wider = tiny.model_copy(update={"model": tiny.model.model_copy(update={"encoder_width": 16})})
     with pytest.raises(UsageError, match="other model sizes"):
         swap.start(wider, tmp_path / "swap.pt")
+
+
+def test_stage_two_begins_from_exported_weights_and_teaches_the_discriminator_first(
+    tiny: Config, data: Faces, supervision: Supervision, tmp_path: Path
+) -> None:
+    first = gan.train(tiny, data, tmp_path, steps=1, device="cpu")
+    training, held_out = data.split(0.3)
+
+    def run(config: Config, out: Path, begin: Path, steps: int) -> dict[str, Any]:
+        done = swap.train(config, training, held_out, out, begin, steps=steps, device="cpu", supervision=supervision)
+        return read(done)
+
+    trained = run(tiny, tmp_path, first, 3)
+    weights = tmp_path / "weights.safetensors"
+    export_checkpoint(tmp_path / "swap.pt", tiny, weights)
+    model, discriminator = swap.start(tiny, weights)
+    stored = {k: v.half().float() if v.dtype.is_floating_point else v for k, v in trained["mfim_ema"].items()}
+    assert same(dict(model.state_dict()), stored)
+    assert not same(dict(discriminator.state_dict()), trained["discriminator"])
+    patient = tiny.model_copy(update={"swap": tiny.swap.model_copy(update={"critic_first": 2})})
+    waiting = run(patient, tmp_path / "patient", weights, 2)
+    parameters = dict(model.named_parameters())
+    assert all(torch.equal(waiting["mfim"][name], value) for name, value in parameters.items())
+    assert not same(waiting["discriminator"], dict(discriminator.state_dict()))
+    gone = run(patient, tmp_path / "gone", weights, 3)
+    assert not all(torch.equal(gone["mfim"][name], value) for name, value in parameters.items())
+    wider = tiny.model_copy(update={"model": tiny.model.model_copy(update={"encoder_width": 16})})
+    with pytest.raises(UsageError, match="other model sizes"):
+        swap.start(wider, weights)
 
 
 def test_stage_two_resumes_exactly_and_probes(

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.optim import Optimizer
 
 from mfim.config import Config
 from mfim.data import Faces, Sampler
 from mfim.discriminator import Discriminator, r1_penalty
+from mfim.export import metadata
 from mfim.losses import (
     adversarial_loss,
     discriminator_loss,
@@ -35,30 +37,35 @@ MAPS = ("style_maps", "map_dividers")
 
 def start(config: Config, first: Path) -> tuple[MFIM, Discriminator]:
     """The networks of stage two, begun from stage one's averaged generator, its mean codes and its discriminator, or
-    from what another stage two has learned (see `transfer`).
+    from what another stage two has learned (see `transfer`): its checkpoint, or its exported weights, which hold no
+    discriminator, so that one begins from nothing (see ``swap.critic_first``).
 
     Raises:
-        UsageError: no checkpoint there, or one of other sizes.
+        UsageError: no checkpoint or weights there, or of other sizes.
     """
-    state = read(first)
-    if "synthesis_ema" not in state and "mfim_ema" not in state:
-        raise UsageError(f"{first} is a checkpoint of neither stage")
-    before, now = json.loads(state["model"]), json.loads(config.model.model_dump_json())
+    exported = first.suffix == ".safetensors"
+    learned: dict[str, Tensor] | None
+    if exported:
+        before, learned = json.loads(metadata(first)["model"]), load_file(first)
+    else:
+        state = read(first)
+        if "synthesis_ema" not in state and "mfim_ema" not in state:
+            raise UsageError(f"{first} is a checkpoint of neither stage")
+        before, learned = json.loads(state["model"]), state.get("mfim_ema")
+    now = json.loads(config.model.model_dump_json())
     if any(before[size] != now[size] for size in now if size not in MAPS):
         raise UsageError(f"{first} was made with other model sizes than configuration {config.name}")
     mapping, _, discriminator = build(config)
-    if "mfim_ema" in state:
-        discriminator.load_state_dict(state["discriminator"])
-        torch.manual_seed(config.seed + 1)
-        model = MFIM(config.model)
-        transfer(model, state["mfim_ema"])
-        return model, discriminator
-    mapping.load_state_dict(state["mapping_ema"])
-    discriminator.load_state_dict(state["discriminator"])
     torch.manual_seed(config.seed + 1)
     model = MFIM(config.model)
-    model.synthesis.load_state_dict(state["synthesis_ema"])
-    model.encoder.start_from(mapping.mean_codes())
+    if not exported:
+        discriminator.load_state_dict(state["discriminator"])
+    if learned is not None:
+        transfer(model, learned)
+    else:
+        mapping.load_state_dict(state["mapping_ema"])
+        model.synthesis.load_state_dict(state["synthesis_ema"])
+        model.encoder.start_from(mapping.mean_codes())
     return model, discriminator
 
 
@@ -120,7 +127,7 @@ def train(
         config: of the training.
         faces, held_out: training and validation crops.
         out: folder.
-        first: stage one's checkpoint, or another stage two's; not read on resume.
+        first: stage one's checkpoint, or another stage two's, or its exported weights; not read on resume.
         steps, minutes, resume: see `mfim.training.run.Run`.
         device: "auto" or "cpu".
         supervision: the supervisors; None = those the configuration names.
@@ -210,10 +217,11 @@ def train(
             "pose": norm_loss(seen.pose, seen_target.pose),
             "exp": norm_loss(seen.expression, seen_target.expression),
         }
-        loss = torch.stack([getattr(weights, name) * value for name, value in terms.items()]).sum()
-        host.backward(loss)
-        optimiser.step()
-        optimiser.zero_grad()
+        if step >= setup.critic_first:
+            loss = torch.stack([getattr(weights, name) * value for name, value in terms.items()]).sum()
+            host.backward(loss)
+            optimiser.step()
+            optimiser.zero_grad()
         means.add({name: value.detach() for name, value in terms.items()})
         means.add(
             {"l1_same": pixels[:same].detach().mean() if same else 0.0, "l1_cross": pixels[same:].detach().mean()}
