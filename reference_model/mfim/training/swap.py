@@ -203,32 +203,32 @@ def train(
         seen_source = table.rows(torch.from_numpy(of).to(host.device))
         seen_target = table.rows(torch.from_numpy(onto).to(host.device))
 
-        plain_critic.requires_grad_(False)
-        with autocast(host.device, config.precision):
+        alone = step < setup.critic_first
+        with torch.set_grad_enabled(not alone), autocast(host.device, config.precision):
             swapped = model(source, target)
-        seen, layers = supervision.look(swapped)
-        pixels, perceived = pixel_distance(swapped, target), supervision.distance(swapped, target, layers)
-        ramp = recon_weights(step, setup.batch, same, setup.recon_start, setup.recon_ramp, host.device)
-        terms = {
-            "id": identity_loss(seen.embedding, seen_source.embedding),
-            "recon": (ramp * (pixels + weights.lpips * perceived)).mean(),
-            "adv": adversarial_loss(logits(swapped)),
-            "shape": norm_loss(seen.shape, seen_source.shape),
-            "pose": norm_loss(seen.pose, seen_target.pose),
-            "exp": norm_loss(seen.expression, seen_target.expression),
-        }
-        if step >= setup.critic_first:
-            loss = torch.stack([getattr(weights, name) * value for name, value in terms.items()]).sum()
-            host.backward(loss)
+        if not alone:
+            plain_critic.requires_grad_(False)
+            seen, layers = supervision.look(swapped)
+            pixels, perceived = pixel_distance(swapped, target), supervision.distance(swapped, target, layers)
+            ramp = recon_weights(step, setup.batch, same, setup.recon_start, setup.recon_ramp, host.device)
+            terms = {
+                "id": identity_loss(seen.embedding, seen_source.embedding),
+                "recon": (ramp * (pixels + weights.lpips * perceived)).mean(),
+                "adv": adversarial_loss(logits(swapped)),
+                "shape": norm_loss(seen.shape, seen_source.shape),
+                "pose": norm_loss(seen.pose, seen_target.pose),
+                "exp": norm_loss(seen.expression, seen_target.expression),
+            }
+            host.backward(torch.stack([getattr(weights, name) * value for name, value in terms.items()]).sum())
             optimiser.step()
             optimiser.zero_grad()
-        means.add({name: value.detach() for name, value in terms.items()})
-        means.add(
-            {"l1_same": pixels[:same].detach().mean() if same else 0.0, "l1_cross": pixels[same:].detach().mean()}
-        )
-        means.add({"perceptual": perceived.detach().mean(), "rate": factor, "ramp": ramp[-1]})
+            plain_critic.requires_grad_(True)
+            means.add({name: value.detach() for name, value in terms.items()})
+            means.add({"perceptual": perceived.detach().mean(), "rate": factor, "ramp": ramp[-1]})
+            means.add(
+                {"l1_same": pixels[:same].detach().mean() if same else 0.0, "l1_cross": pixels[same:].detach().mean()}
+            )
 
-        plain_critic.requires_grad_(True)
         critic_loss = discriminator_loss(logits(target), logits(swapped.detach()))
         means.add({"discriminator": critic_loss.detach()})
         if step % setup.r1_interval == 0:
