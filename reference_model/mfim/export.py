@@ -1,4 +1,4 @@
-"""Weights as safetensors: float16 on disk, float32 in use, with what they are in the metadata."""
+"""Weights as safetensors: float16 on disk (a batch norm's statistics float32), float32 in use, with metadata."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from mfim.training.run import read
 from mfim_bench.errors import UsageError
 
 FORMAT = "mfim-1"
+EXACT = ("running_mean", "running_var")
+"""Buffers that leave the range of float16: a variance behind an unnormalised convolution reaches 90,000."""
 
 
 def export_checkpoint(checkpoint: Path, config: Config, path: Path) -> str:
@@ -46,11 +48,21 @@ def export_checkpoint(checkpoint: Path, config: Config, path: Path) -> str:
 
 
 def write(model: MFIM, path: Path, config: ModelConfig, about: dict[str, str]) -> None:
-    """Write a model, atomically."""
+    """Write a model, atomically.
+
+    Raises:
+        UsageError: a value is not finite, or float16 cannot hold it.
+    """
     tensors: dict[str, Tensor] = {}
     for name, value in model.state_dict().items():
         value = value.detach().cpu().contiguous()
-        tensors[name] = value.half() if value.dtype.is_floating_point else value
+        if value.dtype.is_floating_point:
+            value = value.float() if name.endswith(EXACT) else value.half()
+            if not value.isfinite().all():
+                raise UsageError(
+                    f"{name} holds a value that is not finite as {str(value.dtype).removeprefix('torch.')}"
+                )
+        tensors[name] = value
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}-{os.getpid()}")
     save_file(tensors, partial, metadata={"format": FORMAT, "model": config.model_dump_json(), **about})
@@ -77,7 +89,7 @@ def load(path: Path, device: torch.device) -> MFIM:
     """Read a model: float32, evaluation mode, without gradients.
 
     Raises:
-        UsageError: unreadable, not ours, or other tensors than its sizes ask for.
+        UsageError: unreadable, not ours, other tensors than its sizes ask for, or one that is not finite.
     """
     from safetensors.torch import load_file
 
@@ -87,4 +99,7 @@ def load(path: Path, device: torch.device) -> MFIM:
         model.load_state_dict(load_file(path))
     except RuntimeError as error:
         raise UsageError(f"{path}: {str(error).splitlines()[-1].strip()}") from error
+    broken = [name for name, value in model.state_dict().items() if not value.isfinite().all()]
+    if broken:
+        raise UsageError(f"{path}: {broken[0]} holds a value that is not finite")
     return model.float().eval().requires_grad_(False).to(device)

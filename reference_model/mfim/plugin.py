@@ -13,14 +13,14 @@ from mfim_bench.weights import WeightsSpec
 if TYPE_CHECKING:
     import typer
 
-VERSION = "0.2.0"
+VERSION = "0.2.1"
 CITATION = (
     "Sanghyeon Na. MFIM: Megapixel Facial Identity Manipulation. ECCV 2022, pp. 143-159. "
     "doi 10.1007/978-3-031-19778-9_9. Written from the paper; trained by mfim-bench on virtual faces."
 )
 WEIGHTS = WeightsSpec(
     name="mfim-virtual-64",
-    sha256="399476bf86e4659b6de81840b713838582e99219cfa6346cb8eb35025090f80d",
+    sha256="735677e3372cb4a1e919096718c3d14e3a0452939a57fd5c4652296bd7508717",
     package="mfim:weights/mfim-virtual-64.safetensors",
     licence="Apache-2.0",
     summary="MFIM at 64 px, trained on virtual faces; card: docs/cards/mfim.md",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from mfim import config, export, plugin
 from mfim.config import Config
@@ -43,9 +44,29 @@ def test_round_trip(tiny: Config, file: Path) -> None:
     found = model.state_dict()
     assert found.keys() == stored.keys()
     for name, value in stored.items():
-        wanted = value.half().float() if value.dtype.is_floating_point else value
-        assert torch.equal(found[name], wanted), name
+        exact = name.endswith(export.EXACT) or not value.dtype.is_floating_point
+        assert torch.equal(found[name], value if exact else value.half().float()), name
     assert not model.training
+
+
+def test_what_float16_cannot_hold_is_kept_or_refused(tiny: Config, file: Path, tmp_path: Path) -> None:
+    model = export.load(file, torch.device("cpu"))
+    variance = next(value for name, value in model.state_dict().items() if name.endswith("running_var"))
+    variance.fill_(90_000.0)
+    about = {"steps": "1"}
+    export.write(model, tmp_path / "wide.safetensors", tiny.model, about)
+    wide = export.load(tmp_path / "wide.safetensors", torch.device("cpu")).state_dict()
+    assert any(name.endswith("running_var") and bool((value == 90_000.0).all()) for name, value in wide.items())
+    weight = next(model.parameters())
+    weight.data.fill_(90_000.0)
+    with pytest.raises(UsageError, match="not finite as float16"):
+        export.write(model, tmp_path / "refused.safetensors", tiny.model, about)
+    assert not (tmp_path / "refused.safetensors").exists()
+    variance.fill_(float("inf"))
+    tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
+    save_file(tensors, tmp_path / "broken.safetensors", metadata=export.metadata(file))
+    with pytest.raises(UsageError, match="not finite"):
+        export.load(tmp_path / "broken.safetensors", torch.device("cpu"))
 
 
 def test_method_keeps_its_contract(file: Path) -> None:
@@ -64,8 +85,6 @@ def test_method_keeps_its_contract(file: Path) -> None:
 
 
 def test_wrong_files_are_one_line(file: Path, tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
     with pytest.raises(UsageError, match="no readable"):
         export.load(tmp_path / "none.safetensors", torch.device("cpu"))
     (tmp_path / "cut.safetensors").write_bytes(file.read_bytes()[:1000])

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.optim import Optimizer
 
 from mfim.config import Config
 from mfim.data import Faces, Sampler
 from mfim.discriminator import Discriminator, r1_penalty
-from mfim.export import metadata
+from mfim.export import load, metadata
 from mfim.losses import (
     adversarial_loss,
     discriminator_loss,
@@ -46,7 +45,7 @@ def start(config: Config, first: Path) -> tuple[MFIM, Discriminator]:
     exported = first.suffix == ".safetensors"
     learned: dict[str, Tensor] | None
     if exported:
-        before, learned = json.loads(metadata(first)["model"]), load_file(first)
+        before, learned = json.loads(metadata(first)["model"]), load(first, torch.device("cpu")).state_dict()
     else:
         state = read(first)
         if "synthesis_ema" not in state and "mfim_ema" not in state:
