@@ -13,14 +13,14 @@ from mfim_bench.weights import WeightsSpec
 if TYPE_CHECKING:
     import typer
 
-VERSION = "0.2.1"
+VERSION = "0.3.0"
 CITATION = (
     "Sanghyeon Na. MFIM: Megapixel Facial Identity Manipulation. ECCV 2022, pp. 143-159. "
     "doi 10.1007/978-3-031-19778-9_9. Written from the paper; trained by mfim-bench on virtual faces."
 )
 WEIGHTS = WeightsSpec(
     name="mfim-virtual-64",
-    sha256="735677e3372cb4a1e919096718c3d14e3a0452939a57fd5c4652296bd7508717",
+    sha256="6e1bee045bdb81ee7d9f4b1e56e7a63c7e7f5940a28044714d012f5917fee32f",
     package="mfim:weights/mfim-virtual-64.safetensors",
     licence="Apache-2.0",
     summary="MFIM at 64 px, trained on virtual faces; card: docs/cards/mfim.md",
