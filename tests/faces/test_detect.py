@@ -10,7 +10,7 @@ import pytest
 import torch
 from skimage import data
 
-from mfim_bench.faces.detect import THRESHOLDS, Detector, Face
+from mfim_bench.faces.detect import Detector, Face, Search
 from mfim_bench.faces.templates import crop, transform
 
 # Marked by eye on the 512 px portrait: pupils, nose tip, mouth corners.
@@ -80,7 +80,7 @@ def test_small_faces_in_large_photos_and_faces_that_fill_the_frame(
 def test_the_last_searches_answer_in_pixels_of_the_frame(
     detector: Detector, astronaut: np.ndarray, face: Face, wide: float, high: float, mirrored: bool
 ) -> None:
-    found = detector._search_changed(astronaut, wide, high, mirrored, THRESHOLDS)
+    found = detector._search_again(astronaut, Search(wide, high, mirrored))
     assert found is not None
     eyes = np.linalg.norm(face.points[0] - face.points[1])
     assert np.abs(found.points - face.points).max() < 0.12 * eyes
