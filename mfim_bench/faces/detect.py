@@ -135,17 +135,19 @@ class Detector:
         scale = min(max(1.0, MIN_SIDE / min(height, width)), MAX_SIDE / max(height, width))
         work = _resize(image, scale)
         coarse = max(COARSE_SHARE * min(work.shape[:2]), FINE_PIXELS)
-        seen = work
-        face = self._search(work, coarse, 0)
+        face, seen = self._search(work, coarse, 0), work
         if face is None:
             margin = round(MARGIN * max(work.shape[:2]))
             face = self._search(work, coarse, margin)
         if face is None and coarse > FINE_PIXELS:
             face = self._search(work, FINE_PIXELS, 0)
-        for search in LAST_SEARCHES:
-            if face is None:
-                seen = _equalise(work) if search.equalised else work
+        if face is None:
+            equalised = _equalise(work)
+            for search in LAST_SEARCHES:
+                seen = equalised if search.equalised else work
                 face = self._search_again(seen, search)
+                if face is not None:
+                    break
         if face is None:
             return None
         points = self._refine(seen, face)

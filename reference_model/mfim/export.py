@@ -9,16 +9,14 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
 
 from mfim.config import Config, ModelConfig
 from mfim.model import MFIM
 from mfim.training.run import read
 from mfim_bench.errors import UsageError
+from mfim_bench.networks.files import half_precision
 
 FORMAT = "mfim-1"
-EXACT = ("running_mean", "running_var")
-"""Buffers that leave the range of float16: a variance behind an unnormalised convolution reaches 90,000."""
 
 
 def export_checkpoint(checkpoint: Path, config: Config, path: Path) -> str:
@@ -51,18 +49,9 @@ def write(model: MFIM, path: Path, config: ModelConfig, about: dict[str, str]) -
     """Write a model, atomically.
 
     Raises:
-        UsageError: a value is not finite, or float16 cannot hold it.
+        UsageError: see `mfim_bench.networks.files.half_precision`.
     """
-    tensors: dict[str, Tensor] = {}
-    for name, value in model.state_dict().items():
-        value = value.detach().cpu().contiguous()
-        if value.dtype.is_floating_point:
-            value = value.float() if name.endswith(EXACT) else value.half()
-            if not value.isfinite().all():
-                raise UsageError(
-                    f"{name} holds a value that is not finite as {str(value.dtype).removeprefix('torch.')}"
-                )
-        tensors[name] = value
+    tensors = half_precision(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}-{os.getpid()}")
     save_file(tensors, partial, metadata={"format": FORMAT, "model": config.model_dump_json(), **about})

@@ -20,6 +20,7 @@ from mfim.training.run import save
 from mfim_bench.cli import run_command
 from mfim_bench.errors import UsageError
 from mfim_bench.method import Method
+from mfim_bench.networks.files import EXACT
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_round_trip(tiny: Config, file: Path) -> None:
     found = model.state_dict()
     assert found.keys() == stored.keys()
     for name, value in stored.items():
-        exact = name.endswith(export.EXACT) or not value.dtype.is_floating_point
+        exact = name.endswith(EXACT) or not value.dtype.is_floating_point
         assert torch.equal(found[name], value if exact else value.half().float()), name
     assert not model.training
 
