@@ -59,7 +59,7 @@ def train(
     discriminator_optimiser = torch.optim.Adam(
         discriminator.parameters(), lr=setup.discriminator_rate, betas=setup.betas
     )
-    prepared = (mapping, synthesis, discriminator, generator_optimiser, discriminator_optimiser)
+    prepared = host.prepare(mapping, synthesis, discriminator, generator_optimiser, discriminator_optimiser)
     mapping, synthesis, discriminator, generator_optimiser, discriminator_optimiser = prepared
     plain = [host.unwrap_model(network) for network in (mapping, synthesis, discriminator)]
     averages = [Ema(plain[0], setup.ema), Ema(plain[1], setup.ema)]
