@@ -1,10 +1,9 @@
 """The open 3DMM judge: dense landmarks with their uncertainty, and a head model fitted to them.
 
 Crop: the ``box`` template (upright, no roll removed) at `ZOOM`, `SIZE` px, RGB in [0, 1], (x - 0.5) / 0.25. A small
-ResNet
-states for each of K vertices where it is and how sure that is; `face3d_fit.HeadFit` turns that into a head. Features
-are
-in millimetres at the K vertices (the front of the face), so that their RMS is the distance, whatever the coefficients.
+ResNet states for each of K vertices where it is and how sure that is, and guesses the head's coefficients;
+`face3d_fit.HeadFit` turns that into a head. Features are in millimetres at the K vertices (the front of the face), so
+that their RMS is the distance, whatever the coefficients.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import timm
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mfim_bench.faces.templates import crop, crop_matrix
 from mfim_bench.networks.face3d_fit import Fit, HeadFit
@@ -26,33 +26,50 @@ if TYPE_CHECKING:
     from mfim_bench.faces.detect import Face
     from mfim_bench.measure import Features
 
-SIZE, ZOOM = 112, 0.9
-BACKBONE, CHANNELS = "resnet18", (32, 64, 128, 256)
+SIZE, ZOOM = 192, 0.9
+BACKBONE, CHANNELS, FOLD = "resnet18", (32, 64, 128, 256), 2
 CHUNK = 32
 """Images a forward pass; fixed, so that memory does not grow with the number of frames."""
 
 
 class LandmarkNet(nn.Module):
-    """Image -> K landmarks and their log deviations, in units where the crop spans [-1, 1].
+    """Image -> K landmarks and their log deviations, in units where the crop spans [-1, 1], and guessed coefficients.
 
-    The last feature map is squeezed to a few channels and flattened, not averaged: where things are is the question.
+    Blocks of ``fold`` x ``fold`` pixels enter as channels, so that a large crop costs what a small one does. The last
+    feature map is squeezed to a few channels and flattened, not averaged: where things are is the question.
 
     Args:
         start: (K, 2) mean landmarks, the output of an untrained network.
+        guesses: how many coefficients to guess.
         backbone: name of a timm network that takes ``features_only``.
         arguments: for timm.
         size: side S of the square input.
+        fold: see above; divides ``size``.
+        squeeze: channels left of the last map.
     """
 
-    def __init__(self, start: Tensor, backbone: str, arguments: dict[str, Any], size: int, squeeze: int = 48) -> None:
+    def __init__(
+        self,
+        start: Tensor,
+        guesses: int,
+        backbone: str,
+        arguments: dict[str, Any],
+        size: int,
+        fold: int = 1,
+        squeeze: int = 80,
+    ) -> None:
         super().__init__()
-        self.size = size
-        self.backbone = timm.create_model(backbone, pretrained=False, features_only=True, **arguments)
+        self.size, self.fold = size, fold
+        self.backbone = timm.create_model(
+            backbone, pretrained=False, features_only=True, in_chans=3 * fold**2, **arguments
+        )
         channels = self.backbone.feature_info.channels()[-1]
-        reduction = self.backbone.feature_info.reduction()[-1]
+        reduction = self.backbone.feature_info.reduction()[-1] * fold
         self.squeeze = nn.Sequential(nn.Conv2d(channels, squeeze, 1, bias=False), nn.BatchNorm2d(squeeze), nn.ReLU())
-        self.points = nn.Linear(squeeze * (-(-size // reduction)) ** 2, start.numel())
+        wide = squeeze * (-(-size // reduction)) ** 2
+        self.points = nn.Linear(wide, start.numel())
         self.deviation = nn.Linear(channels, len(start))
+        self.guess = nn.Sequential(nn.Linear(wide, 256), nn.ReLU(), nn.Linear(256, guesses))
         nn.init.normal_(self.points.weight, std=1e-3)
         nn.init.normal_(self.deviation.weight, std=1e-3)
         with torch.no_grad():
@@ -61,15 +78,16 @@ class LandmarkNet(nn.Module):
 
     def stages(self, images: Tensor) -> list[Tensor]:
         """(B, 3, S, S) in [0, 1] -> the backbone's feature maps, finest first."""
-        maps: list[Tensor] = self.backbone((images - 0.5) / 0.25)
+        maps: list[Tensor] = self.backbone(F.pixel_unshuffle((images - 0.5) / 0.25, self.fold))
         return maps
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, S, S) in [0, 1] -> landmarks (B, K, 2) and log deviations (B, K), float32."""
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, 3, S, S) in [0, 1] -> landmarks (B, K, 2), log deviations (B, K), coefficients (B, C); float32."""
         last = self.stages(images)[-1]
-        points = self.points(self.squeeze(last).flatten(1)).float()
+        flat = self.squeeze(last).flatten(1)
+        points = self.points(flat).float()
         deviation = self.deviation(last.mean((2, 3))).float()
-        return points.unflatten(1, (-1, 2)), deviation.clamp(-7.0, 1.0)
+        return points.unflatten(1, (-1, 2)), deviation.clamp(-7.0, 1.0), self.guess(flat).float()
 
 
 class Face3d(nn.Module):
@@ -79,11 +97,10 @@ class Face3d(nn.Module):
         super().__init__()
         self.net, self.fit = net, fit
 
-    @torch.no_grad()
-    def forward(self, images: Tensor) -> Fit:
+    def forward(self, images: Tensor, iterations: int = 8) -> Fit:
         """(B, 3, S, S) in [0, 1] -> fitted heads, float64 (the normal equations lose digits in float32)."""
-        landmarks, deviations = self.net(images)
-        fit: Fit = self.fit(landmarks.double(), deviations.double().exp())
+        landmarks, deviations, guess = (part.double() for part in self.net(images))
+        fit: Fit = self.fit(landmarks, deviations.exp(), guess, iterations)
         return fit
 
 
@@ -91,7 +108,8 @@ def build(fit: HeadFit, start: Tensor | None = None) -> Face3d:
     """The judge's architecture around a head model."""
     if start is None:
         start = torch.zeros(len(fit.mean), 2)
-    return Face3d(LandmarkNet(start, BACKBONE, {"channels": CHANNELS}, SIZE), fit)
+    net = LandmarkNet(start, len(fit.basis), BACKBONE, {"channels": CHANNELS}, SIZE, FOLD)
+    return Face3d(net, fit)
 
 
 def empty_fit(state: dict[str, Tensor], prefix: str = "fit.") -> HeadFit:
@@ -115,6 +133,7 @@ class Face3dJudge:
         self.network = network.eval().to(device)
         self.device = device
 
+    @torch.no_grad()
     def features(self, images: Sequence[NDArray[np.uint8]], faces: Sequence[Face]) -> Features:
         """Heads of N frames.
 
@@ -123,31 +142,35 @@ class Face3dJudge:
             faces: the face found in each.
 
         Returns:
-            ``shape_vertices`` (N, 3K) mm: the neutral head at zero pose; ``expression_vertices`` (N, 3K) mm: how the
-            expression displaces it; ``pose`` (N, 3) radians: yaw, pitch, roll in the frame's axes; ``landmarks``
-            (N, 2K) px of the frame.
+            ``shape_vertices`` (N, 3K) mm: the neutral face, moved onto the mean face by a similarity;
+            ``expression_vertices`` (N, 3K) mm: how the expression displaces it; ``pose`` (N, 3) radians: yaw, pitch,
+            roll of the face so moved, in the frame's axes; ``landmarks`` (N, 2K) px of the frame;
+            ``shape_whitened`` (N, S) and ``expression_whitened`` (N, E): coefficients over their deviation among the
+            training faces.
         """
         matrices = [crop_matrix(face.points, "box", SIZE, zoom=ZOOM) for face in faces]
         crops = np.stack([crop(i, m, SIZE) for i, m in zip(images, matrices, strict=True)]) if len(images) else None
-        columns: dict[str, list[Tensor]] = {
-            "shape_vertices": [],
-            "expression_vertices": [],
-            "pose": [],
-            "landmarks": [],
-        }
         model = self.network.fit
+        size, deviation = 3 * len(model.mean), model.expression_covariance.diagonal().sqrt().double()
+        widths = {
+            "shape_vertices": size,
+            "expression_vertices": size,
+            "pose": 3,
+            "shape_whitened": model.shapes,
+            "expression_whitened": model.actions,
+        }
+        columns: dict[str, list[Tensor]] = {name: [] for name in (*widths, "landmarks")}
         for start in range(0, len(images), CHUNK):
             assert crops is not None
             part = torch.from_numpy(crops[start : start + CHUNK]).to(self.device).permute(0, 3, 1, 2).float() / 255
             fit = self.network(part)
-            neutral = model.vertices(fit.shape, torch.zeros_like(fit.expression))
-            moved = torch.einsum("bk,kvc->bvc", fit.expression, model.expression_basis.to(fit.expression))
-            columns["shape_vertices"].append(neutral.flatten(1))
-            columns["expression_vertices"].append(moved.flatten(1))
-            columns["pose"].append(fit.angles)
+            face = model.aligned(fit.rotation, fit.shape, fit.expression)
+            columns["shape_vertices"].append(face.neutral.flatten(1))
+            columns["expression_vertices"].append(face.expression.flatten(1))
+            columns["pose"].append(face.angles)
+            columns["shape_whitened"].append(fit.shape / model.shape_deviation.double())
+            columns["expression_whitened"].append(fit.expression / deviation.clamp_min(1e-3))
             columns["landmarks"].append(model.project(fit))
-        size = 3 * len(model.mean)
-        widths = {"shape_vertices": size, "expression_vertices": size, "pose": 3}
         out = {
             name: torch.cat(columns[name]).float().cpu().numpy() if columns[name] else np.zeros((0, width), np.float32)
             for name, width in widths.items()

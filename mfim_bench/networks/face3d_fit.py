@@ -8,8 +8,13 @@ tilts the head counter-clockwise in the image.
 
 The fit is a maximum a posteriori estimate (Levenberg-Marquardt on the Gaussian posterior, as in Wood et al., "3D Face
 Reconstruction with Dense Landmarks", ECCV 2022): each landmark is weighed by the deviation its network states, the
-coefficients by their prior. What the landmarks do not show therefore falls back to the prior's mean, and a component
-that is half seen comes out half as large: the distance weighs a component by what can be observed of it.
+coefficients by their prior: the spread of the training faces, or the network's own guess with the spread of its
+errors. What the landmarks do not show therefore falls back to the prior's mean, and a component that is half seen comes
+out half as large: the distance weighs a component by what can be observed of it.
+
+What is reported. No photograph shows a head's absolute size, and "turned down" and "chin drawn in" are one motion of the
+shape model. `HeadFit.aligned` therefore moves the neutral face onto the mean face by the similarity that brings their
+vertices nearest (Procrustes; Umeyama 1991): shape is what is left, and the pose of a face is that of its aligned self.
 """
 
 from __future__ import annotations
@@ -32,13 +37,24 @@ class Fit:
     shape: Tensor
     expression: Tensor
 
+    def to(self, dtype: torch.dtype) -> Fit:
+        return Fit(self.rotation.to(dtype), self.camera.to(dtype), self.shape.to(dtype), self.expression.to(dtype))
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """What is reported of a head: ``neutral`` (B, K, 3) mm, moved onto the mean face; ``expression`` (B, K, 3) mm, its
+    displacement in the same axes and scale; ``rotation`` (B, 3, 3) of the face so moved.
+    """
+
+    neutral: Tensor
+    expression: Tensor
+    rotation: Tensor
+
     @property
     def angles(self) -> Tensor:
         """(B, 3) yaw, pitch, roll in radians."""
         return angles_of(self.rotation)
-
-    def to(self, dtype: torch.dtype) -> Fit:
-        return Fit(self.rotation.to(dtype), self.camera.to(dtype), self.shape.to(dtype), self.expression.to(dtype))
 
 
 def rotation_of(angles: Tensor) -> Tensor:
@@ -92,6 +108,7 @@ class HeadFit(nn.Module):
     noise_vectors: Tensor
     noise_gains: Tensor
     noise_floor: Tensor
+    guess_covariance: Tensor
 
     def __init__(
         self,
@@ -115,6 +132,8 @@ class HeadFit(nn.Module):
         self.register_buffer("noise_vectors", torch.zeros(2 * len(mean), rank))
         self.register_buffer("noise_gains", torch.zeros(rank))
         self.register_buffer("noise_floor", torch.tensor(1.0))
+        # Of the coefficients the network guesses, around the true ones; calibration replaces it.
+        self.register_buffer("guess_covariance", torch.eye(len(self.basis)))
 
     @property
     def shape_basis(self) -> Tensor:
@@ -140,6 +159,44 @@ class HeadFit(nn.Module):
         self.noise_vectors.zero_()[:, :rank] = vectors[:, -rank:].to(self.noise_vectors)
         self.noise_gains.zero_()[:rank] = gains.to(self.noise_gains)
         self.noise_floor.fill_(float(floor.rsqrt()))
+
+    def calibrate_guess(self, errors: Tensor) -> None:
+        """Learn the covariance of ``errors`` (N, S + E), guessed minus true coefficients on images not trained on."""
+        errors = errors.double().cpu()
+        covariance = errors.T @ errors / len(errors)
+        diagonal = torch.diag(covariance.diagonal())
+        share = min(1.0, len(self.basis) / (4 * len(errors)))  # few images do not tell all correlations
+        self.guess_covariance.copy_((1 - share) * covariance + share * diagonal)
+
+    def aligned(self, rotation: Tensor, shape: Tensor, expression: Tensor) -> Face:
+        """The face of a head: (B, 3, 3), (B, S), (B, E) -> `Face`; differentiable."""
+        mean = self.mean.to(shape)
+        centre = mean.mean(0)
+        neutral = self.vertices(shape, torch.zeros_like(expression))
+        solid = neutral - neutral.mean(1, keepdim=True)
+        u, values, vt = torch.linalg.svd(torch.einsum("kc,bkd->bcd", mean - centre, solid))
+        sign = torch.ones_like(values)
+        sign[:, 2] = torch.det(u @ vt).sign()
+        turn = u @ (sign[..., None] * vt)
+        scale = ((values * sign).sum(1) / solid.square().sum((1, 2)))[:, None, None]
+        moved = torch.einsum("bk,kvc->bvc", expression, self.expression_basis.to(expression))
+        back = turn.transpose(1, 2)
+        return Face(scale * solid @ back + centre, scale * moved @ back, rotation @ back)
+
+    def tangents(self) -> tuple[Tensor, Tensor]:
+        """`aligned`, linearised at the mean face.
+
+        Returns:
+            (S, K, 3) mm: the shape basis without what a similarity can do; (S, 3) radians: the rotation it held.
+        """
+        x, y, z = (self.mean - self.mean.mean(0)).T
+        zero, one = torch.zeros_like(x), torch.ones_like(x)
+        turns = [torch.stack(v, -1) for v in ((zero, -z, y), (z, zero, -x), (-y, x, zero))]
+        moves = [torch.stack([one if k == c else zero for k in range(3)], -1) for c in range(3)]
+        span = torch.stack([v.flatten() for v in [*turns, *moves, torch.stack([x, y, z], -1)]], 1)
+        flat = self.shape_basis.flatten(1)
+        part = torch.linalg.lstsq(span, flat.T).solution
+        return (flat - (span @ part).T).unflatten(1, (-1, 3)), part[:3].T
 
     def camera_of(self, landmarks: Tensor, pose: Tensor, shape: Tensor, expression: Tensor) -> Fit:
         """The fit of a known head: only the camera is sought, by least squares on the true landmarks (B, K, 2)."""
@@ -213,17 +270,23 @@ class HeadFit(nn.Module):
         out[..., CAMERA:] = torch.einsum("bvdc,kvc->bvdk", in_head, self.basis.to(x))
         return out.flatten(1, 2)
 
-    def prior(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean (P,) and precision (P, P) of the unknowns; rotation, scale and shift are left free."""
+    def prior(self, like: Tensor, guess: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Mean (B or 1, P) and precision (P, P) of the unknowns; rotation, scale and shift are left free."""
         size = CAMERA + self.shapes + self.actions
-        mean, precision = like.new_zeros(size), like.new_zeros(size, size)
-        mean[CAMERA - 1] = self.inverse_distance[0]
+        mean, precision = like.new_zeros(1 if guess is None else len(guess), size), like.new_zeros(size, size)
+        mean[:, CAMERA - 1] = self.inverse_distance[0]
         precision[CAMERA - 1, CAMERA - 1] = self.inverse_distance[1].to(like) ** -2
         at = CAMERA + self.shapes
-        mean[at:] = self.expression_mean
-        precision[range(CAMERA, at), range(CAMERA, at)] = self.shape_deviation.to(like) ** -2
-        ridge = 1e-4 * torch.eye(self.actions, dtype=like.dtype, device=like.device)
-        precision[at:, at:] = torch.linalg.inv(self.expression_covariance.to(like) + ridge)
+        eye = torch.eye(size, dtype=torch.float64, device=like.device)
+        if guess is None:
+            mean[:, at:] = self.expression_mean
+            precision[range(CAMERA, at), range(CAMERA, at)] = self.shape_deviation.to(like) ** -2
+            covariance = self.expression_covariance.double() + 1e-4 * eye[at:, at:]
+            precision[at:, at:] = torch.linalg.inv(covariance).to(like)
+        else:
+            mean[:, CAMERA:] = guess
+            covariance = self.guess_covariance.double() + 1e-5 * eye[CAMERA:, CAMERA:]
+            precision[CAMERA:, CAMERA:] = torch.linalg.inv(covariance).to(like)
         return mean, precision
 
     def start(self, landmarks: Tensor, deviations: Tensor) -> Fit:
@@ -267,9 +330,16 @@ class HeadFit(nn.Module):
             fit.expression + delta[:, at:],
         )
 
-    def newton(self, fit: Fit, landmarks: Tensor, deviations: Tensor, damping: Tensor | None = None) -> Tensor:
-        """(B, P) Gauss-Newton increment; differentiable by the landmarks (deviations count as given)."""
-        mean, precision = self.prior(landmarks)
+    def newton(
+        self,
+        fit: Fit,
+        landmarks: Tensor,
+        deviations: Tensor,
+        guess: Tensor | None = None,
+        damping: Tensor | None = None,
+    ) -> Tensor:
+        """(B, P) Gauss-Newton increment; differentiable by landmarks and guess (deviations count as given)."""
+        mean, precision = self.prior(landmarks, guess)
         with torch.no_grad():
             inverse = (1 / deviations).repeat_interleave(2, 1)[..., None]
             # The direction needs few digits, the right side (where the optimum lies) and the solution need them.
@@ -282,34 +352,35 @@ class HeadFit(nn.Module):
             if damping is not None:
                 normal.diagonal(dim1=1, dim2=2).add_(damping[:, None])
             factor = torch.linalg.cholesky(normal)
-            pull = (mean - self.unknowns(fit)) @ precision
+        pull = (mean - self.unknowns(fit).detach()) @ precision
         residual = self.whiten((landmarks - self.project(fit).detach()).flatten(1)[..., None] * inverse)
         right = (jacobian.transpose(1, 2) @ residual)[..., 0] + pull
         return unit * torch.cholesky_solve((unit * right)[..., None], factor)[..., 0]
 
-    def cost(self, fit: Fit, landmarks: Tensor, deviations: Tensor) -> Tensor:
+    def cost(self, fit: Fit, landmarks: Tensor, deviations: Tensor, guess: Tensor | None = None) -> Tensor:
         """(B,) negative log posterior up to a constant."""
-        mean, precision = self.prior(landmarks)
+        mean, precision = self.prior(landmarks, guess)
         inverse = (1 / deviations).repeat_interleave(2, 1)[..., None]
         residual = self.whiten((landmarks - self.project(fit)).flatten(1)[..., None] * inverse)
         off = self.unknowns(fit) - mean
         return 0.5 * residual.square().sum((1, 2)) + 0.5 * ((off @ precision) * off).sum(1)
 
     @torch.no_grad()
-    def solve(self, landmarks: Tensor, deviations: Tensor, iterations: int = 8) -> Fit:
+    def solve(self, landmarks: Tensor, deviations: Tensor, guess: Tensor | None = None, iterations: int = 8) -> Fit:
         """Fit heads to landmarks; every row on its own.
 
         Args:
             landmarks: (B, K, 2) in any unit (the camera's scale follows it).
             deviations: (B, K) standard deviation of each landmark, in the same unit.
+            guess: (B, S + E) coefficients to take for the prior's mean; None = the training faces' mean.
             iterations: Levenberg-Marquardt steps; a step that does not help is not taken.
         """
         fit = self.start(landmarks, deviations)
-        cost = self.cost(fit, landmarks, deviations)
+        cost = self.cost(fit, landmarks, deviations, guess)
         damping = torch.full_like(cost, 1e-5)
         for _ in range(iterations):
-            trial = self.step(fit, self.newton(fit, landmarks, deviations, damping))
-            trial_cost = self.cost(trial, landmarks, deviations)
+            trial = self.step(fit, self.newton(fit, landmarks, deviations, guess, damping))
+            trial_cost = self.cost(trial, landmarks, deviations, guess)
             better = trial_cost < cost
             column = better[:, None]
             fit = Fit(
@@ -322,9 +393,10 @@ class HeadFit(nn.Module):
             damping = torch.where(better, damping / 10, damping * 100)
         return fit
 
-    def forward(self, landmarks: Tensor, deviations: Tensor, iterations: int = 8) -> Fit:
-        """`solve`, then one step that carries gradients: the implicit derivative of the optimum by the landmarks."""
-        fit = self.solve(landmarks.detach(), deviations.detach(), iterations)
+    def forward(self, landmarks: Tensor, deviations: Tensor, guess: Tensor | None = None, iterations: int = 8) -> Fit:
+        """`solve`, then one step that carries gradients: the implicit derivative of the optimum."""
+        still = None if guess is None else guess.detach()
+        fit = self.solve(landmarks.detach(), deviations.detach(), still, iterations)
         if not (torch.is_grad_enabled() and landmarks.requires_grad):
             return fit
-        return self.step(fit, self.newton(fit, landmarks, deviations))
+        return self.step(fit, self.newton(fit, landmarks, deviations, guess))

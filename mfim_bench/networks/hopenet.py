@@ -1,10 +1,9 @@
 """The open HopeNet: head pose by three classifiers over bins of three degrees.
 
 After N. Ruiz, E. Chong, J. Rehg, "Fine-grained head pose estimation without keypoints", CVPRW 2018: an angle's 66 bins
-cover [-99°, 99°), and the angle is the expectation of the bin's lower edge under the softmax. The backbone is smaller
-and
-trained on virtual faces. Crop: the ``box`` template (upright, no roll removed) at `ZOOM`, `SIZE` px, RGB in [0, 1],
-ImageNet mean and deviation.
+cover [-99°, 99°), and the angle is the expectation of the bin's lower edge under the softmax. The backbone is smaller and
+trained on virtual faces; blocks of `FOLD` x `FOLD` pixels enter it as channels. Crop: the ``box`` template (upright, no
+roll removed) at `ZOOM`, `SIZE` px, RGB in [0, 1], ImageNet mean and deviation.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import timm
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mfim_bench.faces.templates import crop, crop_matrix
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mfim_bench.faces.detect import Face
     from mfim_bench.measure import Features
 
-SIZE, ZOOM = 112, 1.0
+SIZE, ZOOM, FOLD = 192, 1.0, 2
 BACKBONE, CHANNELS = "seresnet18", (32, 64, 128, 256)
 BINS, WIDTH, FIRST = 66, 3.0, -99.0
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -40,13 +40,15 @@ class HopeNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.backbone = timm.create_model(BACKBONE, pretrained=False, num_classes=3 * BINS, channels=CHANNELS)
+        self.backbone = timm.create_model(
+            BACKBONE, pretrained=False, in_chans=3 * FOLD**2, num_classes=3 * BINS, channels=CHANNELS
+        )
         self.register_buffer("mean", torch.tensor(MEAN)[:, None, None], persistent=False)
         self.register_buffer("deviation", torch.tensor(DEVIATION)[:, None, None], persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) in [0, 1] -> (B, 3, 66) logits: yaw, pitch, roll."""
-        logits: Tensor = self.backbone((images - self.mean) / self.deviation)
+        logits: Tensor = self.backbone(F.pixel_unshuffle((images - self.mean) / self.deviation, FOLD))
         return logits.reshape(-1, 3, BINS)
 
 

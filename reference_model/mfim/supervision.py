@@ -19,7 +19,7 @@ from mfim_bench.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Of a batch: embedding (B, D) of unit length, shape (B, 80), expression (B, 52), pose (B, 3) radians."""
+    """Of a batch: embedding (B, D) of unit length, shape and expression (B, ·) mm, pose (B, 3) radians."""
 
     embedding: Tensor
     shape: Tensor
@@ -133,5 +133,6 @@ class Supervision:
             stored = torch.cat(parts)
             if path is not None:
                 save_array(path, stored.numpy())
-        size = stored.shape[1] - 80 - 52 - 3
-        return Seen(*(part.contiguous() for part in torch.split(stored, [size, 80, 52, 3], 1)))
+        one, _ = self.look(faces.batch(np.zeros(1, np.int64)).to(self.device))
+        widths = [getattr(one, f.name).shape[1] for f in fields(one)]
+        return Seen(*(part.contiguous() for part in torch.split(stored, widths, 1)))

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from mfim_bench.errors import UsageError
 from mfim_bench.faces.templates import CropTemplate, crop, crop_matrix
+from mfim_bench.networks.face3d_fit import HeadFit, rotation_of
 from mfim_protocols.judges import augment
+from mfim_protocols.virtual_faces.head import HeadModel
+from mfim_protocols.virtual_faces.shards import Images, Shards
 
 F32 = NDArray[np.float32]
-
-
 COLUMNS = ("shape", "expression", "pose", "points5", "dense")
 
 
@@ -24,9 +29,10 @@ class Faces:
     """N virtual faces with their truth, maybe a share of the identities of the shards they come from.
 
     Attributes:
-        images: each element (S, S, 3) uint8.
+        images: each element (S, S, 3) uint8; decoded when asked for, so any number of them fits in memory.
         number: (N,) of the identity, as the renderer drew it: the same in every set of shards.
-        shape: (N, 80), expression (N, 52), pose (N, 3) radians, points5 (N, 5, 2) and dense (N, K, 2) px of the image.
+        shape: (N, 80), expression (N, 52), pose (N, 3) radians (of the head model, see `face_pose`), points5 (N, 5, 2)
+            and dense (N, K, 2) px of the image.
     """
 
     images: Sequence[NDArray[np.uint8]]
@@ -53,7 +59,20 @@ class Faces:
         """The faces where ``wanted`` (N,) is true."""
         index = np.flatnonzero(wanted)
         rows = (getattr(self, name)[index] for name in COLUMNS)
-        return Faces([self.images[int(i)] for i in index], self.number[index], *rows)
+        images = self.images.take(index) if isinstance(self.images, Images) else [self.images[int(i)] for i in index]
+        return Faces(images, self.number[index], *rows)
+
+    @cached_property
+    def face_pose(self) -> F32:
+        """(N, 3) yaw, pitch, roll in radians of the aligned faces: what judges learn (see `HeadFit.aligned`)."""
+        fit = head_fit()
+        parts = []
+        for k in range(0, len(self), 1000):
+            shape, expression, pose = (
+                torch.from_numpy(a[k : k + 1000]) for a in (self.shape, self.expression, self.pose)
+            )
+            parts.append(fit.aligned(rotation_of(pose), shape, expression).angles.numpy())
+        return np.concatenate(parts)
 
     def hold_out(self, share: float) -> tuple[Faces, Faces]:
         """(the rest, about ``share`` of the identities): by a hash of their numbers, so the same ones in a grown
@@ -68,29 +87,47 @@ class Faces:
         return rest, held
 
 
+def head_fit(faces: Faces | None = None) -> HeadFit:
+    """The head model at the dense vertices, with the spread of ``faces`` as the prior."""
+    head = HeadModel.load()
+
+    def tensor(values: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+
+    actions = len(head.expression_basis)
+    expression = np.zeros((2, actions), np.float32) if faces is None else faces.expression
+    fit = HeadFit(
+        tensor(head.mean[head.dense]),
+        tensor(head.shape_basis[:, head.dense]),
+        tensor(head.expression_basis[:, head.dense]),
+        tensor(expression.mean(0)),
+        tensor(np.cov(expression.T)),
+    )
+    if faces is not None:
+        fit.shape_deviation.copy_(tensor(faces.shape.std(0)))
+    return fit
+
+
 def load(folders: Sequence[Path], fold: str = "0/1") -> Faces:
     """Open folders of shards as one set; ``fold`` = ``"K/N"`` keeps identities whose number leaves K when divided by N.
 
     Raises:
         UsageError: a folder is missing or empty, or the fold is malformed.
     """
-    from mfim_protocols.virtual_faces.shards import Shards
-
     which, _, of = fold.partition("/")
     if not (which.isdigit() and of.isdigit() and int(which) < int(of)):
         raise UsageError(f"fold {fold!r}: give K/N with K < N, e.g. 0/2")
-    images: list[NDArray[np.uint8]] = []
-    numbers, parts = [], []
+    images, numbers, parts = [], [], []
     for folder in folders:
         try:
             shards = Shards.open(folder)
         except FileNotFoundError as error:
             raise UsageError(str(error)) from error
-        images += [shards.images[i] for i in range(len(shards.identity))]
+        images.append(shards.images)
         numbers.append(np.asarray(shards.identity, np.int64))
         parts.append([np.asarray(getattr(shards, name), np.float32) for name in COLUMNS])
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    faces = Faces(images, np.concatenate(numbers), *columns)
+    faces = Faces(Images.join(images), np.concatenate(numbers), *columns)
     faces = faces if int(of) == 1 else faces.take(faces.number % int(of) == int(which))
     if len(faces) < 16:
         raise UsageError(f"{len(faces)} faces are too few to train on or to measure with")

@@ -22,7 +22,7 @@ def train(shards: Sequence[Path], val: Sequence[Path], fold: str, settings: loop
     cropper = data.Cropper("box", face3d.SIZE, face3d.ZOOM)
     task = landmarks.LandmarkTask(fitted, cropper)
     torch.manual_seed(settings.seed)
-    model = face3d.build(landmarks.head_fit(fitted), landmarks.mean_landmarks(task, settings.seed))
+    model = face3d.build(data.head_fit(fitted), landmarks.mean_landmarks(task, settings.seed))
     loop.begin(model, settings.start)
     outcome = loop.train(model, task.batch, task.loss, settings)
     network = outcome.network.cpu().float()

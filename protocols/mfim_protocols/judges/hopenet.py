@@ -33,7 +33,7 @@ class PoseTask:
         crops, poses = [], []
         for i in map(int, index):
             crop, _ = self.cropper.cut(self.faces, i, rng, train, worn)
-            pose = np.rad2deg(self.faces.pose[i])
+            pose = np.rad2deg(self.faces.face_pose[i])
             if train and rng.random() < 0.5:
                 crop, pose = crop[:, ::-1], pose * np.array([-1, 1, -1], np.float32)
             crops.append(crop)

@@ -38,10 +38,14 @@ def render_shards(
     identities: Annotated[int, typer.Option(min=1)] = 800,
     per_identity: Annotated[int, typer.Option(min=1)] = 8,
     size: Annotated[int, typer.Option(min=32, max=1024)] = 128,
+    samples: Annotated[int, typer.Option(min=1, max=8, help="Rays a pixel, along each side.")] = 2,
     part: Annotated[int, typer.Option(min=1, help="Identities a part.")] = 25,
+    wide: Annotated[
+        bool, typer.Option("--wide", help="Yaw to 60 degrees, pitch and roll to 30, glasses, hats, hands: for judges.")
+    ] = False,
     workers: Workers = 2,
 ) -> None:
-    """Render training data: images with their truth, in parts."""
+    """Render training data: images with their truth, in parts; repeat the command to go on after a break."""
     from mfim_bench.errors import UsageError
     from mfim_protocols.virtual_faces import dataset, shards
 
@@ -51,7 +55,7 @@ def render_shards(
     try:
         _in_parallel(
             shards.render_shards,
-            [(out, first, identities, per_identity, size, 2, part, w, workers) for w in range(workers)],
+            [(out, first, identities, per_identity, size, samples, part, wide, w, workers) for w in range(workers)],
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
@@ -102,14 +106,17 @@ def export_head(out: Annotated[Path, typer.Argument(help="File to write, e.g. he
 
 
 def _in_parallel(function: object, calls: list[tuple[object, ...]]) -> None:
-    """Run the calls in processes of their own; Warp and NumPy threads do not survive a fork."""
-    import multiprocessing
+    """Run each call in a process of its own; Warp and NumPy threads do not survive a fork.
 
-    if len(calls) == 1:
-        function(*calls[0])  # type: ignore[operator]
-        return
+    One BLAS thread each: the matrices are small, and idle BLAS threads spin on the cores that others need.
+    """
+    import multiprocessing
+    import os
+
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
     with multiprocessing.get_context("spawn").Pool(len(calls)) as pool:
-        pool.starmap(function, calls)  # type: ignore[arg-type]
+        pool.starmap(function, calls, 1)  # type: ignore[arg-type]
 
 
 def register(app: typer.Typer) -> None:

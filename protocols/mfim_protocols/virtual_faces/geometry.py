@@ -9,26 +9,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mfim_protocols.virtual_faces import hair
+from mfim_protocols.virtual_faces import hair, props
 from mfim_protocols.virtual_faces.head import HeadModel, rotation
 from mfim_protocols.virtual_faces.landmarks import vertex_normals
+from mfim_protocols.virtual_faces.props import Props
 from mfim_protocols.virtual_faces.record import Identity, Record, Scene
 
 Array = NDArray[np.float32]
 Ints = NDArray[np.int32]
-SKIN, EYE, MOUTH, TONGUE, TEETH, LASH, HAIR, CLOTH = range(8)
+SKIN, EYE, MOUTH, TONGUE, TEETH, LASH, HAIR, CLOTH, PROP = range(9)
 # The FFHQ crop of a frontal head is centred this far above the model's origin.
 CENTRE_HEIGHT = 12.0
 
 
 @dataclass(frozen=True)
 class Portrait:
-    """What the renderer draws: a neutral head (V, 3) mm, whose appearance, in which scene."""
+    """What the renderer draws: a neutral head (V, 3) mm, whose appearance, in which scene, hidden by what."""
 
     neutral: Array
     identity: Identity
     scene: Scene
     sampling: int = 0
+    props: Props = Props()
 
 
 def portrait(record: Record) -> Portrait:
@@ -253,10 +255,11 @@ def build(p: Portrait, visibility: Array) -> Mesh:
         tangents: NDArray[np.floating] | None = None,
         in_head: bool = True,
         region: float = 0.0,
+        gloss: float = 0.0,
     ) -> None:
         points = vertices @ turn.T + shift if in_head else vertices
         lines = np.zeros_like(points) if tangents is None else tangents @ turn.T
-        flat = np.tile([0, 0, 1.0, 0], (len(points), 1))
+        flat = np.tile([gloss, 0, 1.0, 0], (len(points), 1))
         blocks.append((points, vertex_normals(points.astype(float), triangles.astype(np.int32)), lines, canon, flat,
                        np.full(len(points), region), triangles, np.full(len(triangles), kind)))  # fmt: skip
 
@@ -267,6 +270,11 @@ def build(p: Portrait, visibility: Array) -> Mesh:
     shell = hair.build(p.scene, p.neutral)
     if shell is not None:
         add(shell.vertices, shell.triangles, np.concatenate([shell.uv, shell.edge[:, None]], 1), HAIR, shell.tangents)
+    for solid in props.build(p.props, p.neutral, p.identity):
+        paint = np.tile(
+            solid.colour, (len(solid.vertices), 1)
+        )  # a prop carries its colour where others say where they are
+        add(solid.vertices, solid.triangles, paint, PROP, gloss=solid.gloss)
     vertices, triangles, canon = _torso(posed, p.scene)
     add(vertices, triangles, canon, CLOTH, in_head=False)
 

@@ -14,11 +14,12 @@ DENSE = 320
 
 def vertex_normals(vertices: Array, triangles: Ints) -> Array:
     """(V, 3) unit normals, area-weighted."""
-    corners = vertices[triangles]
-    face = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    out = np.zeros_like(vertices)
-    for k in range(3):
-        np.add.at(out, triangles[:, k], face)
+    a, b, c = (vertices[triangles[:, k]].T for k in range(3))
+    (ux, uy, uz), (vx, vy, vz) = b - a, c - a
+    out = np.empty_like(vertices)
+    corners = triangles.T.reshape(-1)
+    for axis, area in enumerate((uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx)):
+        out[:, axis] = np.bincount(corners, np.tile(area, 3), len(vertices))
     return np.asarray(out / (np.linalg.norm(out, axis=1, keepdims=True) + 1e-12))
 
 

@@ -15,6 +15,7 @@ TEETH = wp.constant(4)
 LASH = wp.constant(5)
 HAIR = wp.constant(6)
 CLOTH = wp.constant(7)
+PROP = wp.constant(8)
 
 
 @wp.struct
@@ -311,6 +312,12 @@ def shade(
                                     albedo = albedo * (0.6 + 0.4 * step01(-0.2, 0.2, wp.sin(c[1] * 0.35)))
                                 if look.cloth_pattern == 2:
                                     albedo = albedo * (0.7 + 0.3 * step01(-0.2, 0.2, wp.sin(c[0] * 30.0)))
+                            if kind == PROP:
+                                albedo = c * (1.0 + 0.12 * grain(13, point * 0.25))
+                                gloss = attr[0]
+                                power = 40.0
+                                open_sky = 0.7
+                                wrap = wp.vec3(0.15, 0.12, 0.1)
                             # Key light: one jittered ray to its disk; hair, skin and cloth block it, lashes hardly.
                             near = wp.normalize(look.key + wp.sample_unit_sphere_surface(state) * look.softness)
                             facing = wp.dot(n, look.key)
@@ -357,10 +364,10 @@ def shade(
                                     + around * (wp.min(gloss, 0.3) * 0.12 * fresnel)
                                 )
                             face = float(0.0)
-                            if kind != HAIR and kind != CLOTH:
+                            if kind != HAIR and kind != CLOTH and kind != PROP:
                                 face = step01(0.2, 0.6, part)
                                 covers = covers + wp.vec4(face, 1.0, 0.0, 0.0)
-                            if kind == HAIR:
+                            if kind == HAIR or kind == PROP:
                                 covers = covers + wp.vec4(0.0, 0.0, 1.0, 0.0)
             if done != 1:
                 covers = covers + wp.vec4(0.0, 0.0, 0.0, 1.0)

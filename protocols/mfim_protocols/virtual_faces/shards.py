@@ -1,45 +1,69 @@
-"""Prepared training data: rendered once, read by any number of trainings without renderer or head model. NumPy only.
+"""Prepared training data: rendered once, read by any number of trainings without renderer or head model.
 
-A folder of parts, each ``part-NNNN.npz`` with a ``part-NNNN.npy`` of images beside it (so that images are
-memory-mapped), and ``meta.json``. Parts are written whole, by atomic rename; a folder being filled can already be read.
+A folder of parts, each ``part-NNNN.npz`` of labels with a ``part-NNNN.npy`` beside it that holds the images as JPEG
+(quality 95, colours at full resolution), one after another, to be memory-mapped; and ``meta.json``. Coded so, 100,000
+images fit on a stick. Parts are written whole, by atomic rename; a folder being filled can already be read.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 LABELS = ("identity", "shape", "expression", "pose", "points5", "points68", "dense")
+QUALITY = 95
+CODING = [cv2.IMWRITE_JPEG_QUALITY, QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
 
 
-class Images:
-    """(N, S, S, 3) uint8 over several memory-mapped parts; index with an int, a slice or an integer array."""
+class Images(Sequence[NDArray[np.uint8]]):
+    """N coded images (S, S, 3) uint8 RGB over several memory-mapped parts, decoded when asked for.
 
-    def __init__(self, parts: list[NDArray[np.uint8]]) -> None:
-        self._parts = parts
-        self._starts = np.cumsum([0] + [len(p) for p in parts])
-        self.shape: tuple[int, ...] = (int(self._starts[-1]), *parts[0].shape[1:])
+    Index with an int for one image, with a slice or an integer array for a stack of images of one size.
+    """
+
+    def __init__(self, parts: Sequence[NDArray[np.uint8]], place: NDArray[np.int64]) -> None:
+        """``place`` (N, 3): part, first byte, byte after the last."""
+        self._parts, self._place = list(parts), place
+
+    @staticmethod
+    def join(groups: Sequence[Images]) -> Images:
+        """One sequence of all."""
+        parts: list[NDArray[np.uint8]] = []
+        places = []
+        for group in groups:
+            places.append(group._place + np.array([len(parts), 0, 0]))
+            parts += group._parts
+        return Images(parts, np.concatenate(places))
+
+    def take(self, index: NDArray[np.int64]) -> Images:
+        """The images of these numbers, not decoded."""
+        return Images(self._parts, self._place[index])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, S, S, 3), by the first image."""
+        return (len(self), *self[0].shape)
 
     def __len__(self) -> int:
-        return self.shape[0]
+        return len(self._place)
 
+    @overload
+    def __getitem__(self, index: int) -> NDArray[np.uint8]: ...
+    @overload
+    def __getitem__(self, index: slice) -> NDArray[np.uint8]: ...  # type: ignore[override]
     def __getitem__(self, index: Any) -> NDArray[np.uint8]:
-        if isinstance(index, int | np.integer):
-            part = int(np.searchsorted(self._starts, index % len(self), "right")) - 1
-            return np.asarray(self._parts[part][index % len(self) - self._starts[part]])
-        wanted = np.arange(len(self))[index]
-        out = np.empty((len(wanted), *self.shape[1:]), np.uint8)
-        part = np.searchsorted(self._starts, wanted, "right") - 1
-        for p in np.unique(part):
-            rows = np.flatnonzero(part == p)
-            out[rows] = self._parts[p][wanted[rows] - self._starts[p]]
-        return out
+        if not isinstance(index, int | np.integer):
+            return np.stack([self[int(k)] for k in np.arange(len(self))[index]])
+        part, start, end = self._place[index]
+        image = cv2.imdecode(self._parts[part][start:end], cv2.IMREAD_COLOR_RGB)
+        return np.asarray(image, np.uint8)
 
 
 @dataclass(frozen=True)
@@ -47,7 +71,7 @@ class Shards:
     """Rendered faces with their truth.
 
     Attributes:
-        images: (N, S, S, 3) uint8 sRGB.
+        images: N of (S, S, 3) uint8 sRGB.
         identity: (N,) int64. shape: (N, 80) whitened. expression: (N, 52) in [0, 1].
         pose: (N, 3) yaw, pitch, roll in rad.
         points5, points68, dense: (N, K, 2) float32 pixels of the stored image.
@@ -74,39 +98,54 @@ class Shards:
         names = sorted(p.with_suffix("") for p in folder.glob("part-*.npz") if p.with_suffix(".npy").exists())
         if not names:
             raise FileNotFoundError(f"no shards in {folder}: make some with `mfim-bench data render-shards`")
-        images = Images([np.load(n.with_suffix(".npy"), mmap_mode="r") for n in names])
+        parts, places = [], []
         labels: dict[str, list[NDArray[Any]]] = {k: [] for k in LABELS}
-        for name in names:
+        for number, name in enumerate(names):
+            parts.append(np.load(name.with_suffix(".npy"), mmap_mode="r"))
             with np.load(name.with_suffix(".npz")) as data:
+                ends = data["ends"]
+                places.append(np.stack([np.full_like(ends, number), np.r_[0, ends[:-1]], ends], 1))
                 for key in LABELS:
                     labels[key].append(data[key])
         meta = json.loads((folder / "meta.json").read_text())
+        images = Images(parts, np.concatenate(places))
         return Shards(images, meta=meta, **{k: np.concatenate(v) for k, v in labels.items()})
 
 
-def write_part(folder: Path, number: int, images: NDArray[np.uint8], labels: Mapping[str, NDArray[Any]]) -> None:
+def write_part(
+    folder: Path, number: int, images: Sequence[NDArray[np.uint8]], labels: Mapping[str, NDArray[Any]]
+) -> None:
     """Write one part; the labels last, so that a part without them is not read."""
-    arrays: dict[str, Any] = dict(labels)
+    coded = [cv2.imencode(".jpg", cv2.cvtColor(i, cv2.COLOR_RGB2BGR), CODING)[1].reshape(-1) for i in images]
+    arrays: dict[str, Any] = {**labels, "ends": np.cumsum([len(c) for c in coded], dtype=np.int64)}
     for suffix in (".npy", ".npz"):
         path = folder / f"part-{number:04d}{suffix}"
         temporary = path.with_name(path.name + ".tmp")
         with temporary.open("wb") as file:
             if suffix == ".npy":
-                np.save(file, images)
+                np.save(file, np.concatenate(coded))
             else:
                 np.savez(file, **arrays)
         temporary.replace(path)
 
 
-def render_part(folder: Path, number: int, identities: range, per_identity: int, size: int, samples: int) -> None:
+def render_part(
+    folder: Path, number: int, identities: range, per_identity: int, size: int, samples: int, wide: bool
+) -> None:
     """Render one part: every image of some identities, each in a scene of its own."""
     from mfim_protocols.virtual_faces import geometry, record, render
 
     images, rows = [], []
     for identity in identities:
         for k in range(per_identity):
-            drawn = record.draw(identity, identity * 1000 + k)
-            picture = render.render(geometry.portrait(drawn), size, samples)
+            scene = identity * 1000 + k
+            if wide:
+                from mfim_protocols.virtual_faces import wide as wide_scenes
+
+                drawn = wide_scenes.draw(identity, scene)
+            else:
+                drawn = geometry.portrait(record.draw(identity, scene))
+            picture = render.render(drawn, size, samples)
             images.append(picture.image)
             rows.append(
                 (
@@ -124,11 +163,11 @@ def render_part(folder: Path, number: int, identities: range, per_identity: int,
         key: np.array(column, np.int64 if key == "identity" else np.float32)
         for key, column in zip(LABELS, columns, strict=True)
     }
-    write_part(folder, number, np.stack(images), labels)
+    write_part(folder, number, images, labels)
 
 
 def render_shards(folder: Path, first: int, identities: int, per_identity: int, size: int = 128, samples: int = 2,
-                  part: int = 25, worker: int = 0, workers: int = 1, progress: Any = None) -> None:  # fmt: skip
+                  part: int = 25, wide: bool = False, worker: int = 0, workers: int = 1, progress: Any = None) -> None:  # fmt: skip
     """Fill a folder with parts of ``part`` identities each; parts already there are kept, so a cut-off call goes on."""
     folder.mkdir(parents=True, exist_ok=True)
     meta = {
@@ -138,6 +177,7 @@ def render_shards(folder: Path, first: int, identities: int, per_identity: int, 
         "size": size,
         "samples": samples,
         "part": part,
+        "wide": wide,
     }
     note = folder / "meta.json"
     if note.exists() and json.loads(note.read_text()) != meta:
@@ -146,6 +186,8 @@ def render_shards(folder: Path, first: int, identities: int, per_identity: int, 
     for number, start in enumerate(range(first, first + identities, part)):
         if number % workers != worker or (folder / f"part-{number:04d}.npz").exists():
             continue
-        render_part(folder, number, range(start, min(start + part, first + identities)), per_identity, size, samples)
+        render_part(
+            folder, number, range(start, min(start + part, first + identities)), per_identity, size, samples, wide
+        )
         if progress is not None:
             progress(number)

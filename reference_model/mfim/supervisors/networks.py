@@ -74,31 +74,14 @@ class Recogniser(Supervisor):
 class Face3dSupervisor(Supervisor):
     """The 3DMM supervisor: dense landmarks, and a fit whose optimum carries gradients to them.
 
-    The network is a bottleneck ResNet (the judge's is a basic one), smaller in input. Shape and expression are scaled
-    so
-    that the L2 distance of two outputs is the RMS distance of the vertices they stand for, in mm: the coefficients are
-    multiplied by the root of the basis' Gram matrix.
+    The network is a bottleneck ResNet (the judge's is a basic one), smaller in input. Shape and expression are the
+    aligned vertices over the root of their number, so that the L2 distance of two outputs is their RMS distance in mm.
     """
-
-    shape_root: Tensor
-    expression_root: Tensor
 
     def __init__(self, fit: HeadFit, start: Tensor) -> None:
         super().__init__()
-        net = LandmarkNet(start, "resnet14t", {"channels": (32, 64, 128, 256)}, SIZE, squeeze=64)
+        net = LandmarkNet(start, len(fit.basis), "resnet14t", {"channels": (32, 64, 128, 256)}, SIZE)
         self.core = Face3d(net, fit)
-        self.register_buffer("shape_root", torch.zeros(fit.shapes, fit.shapes), persistent=False)
-        self.register_buffer("expression_root", torch.zeros(fit.actions, fit.actions), persistent=False)
-        self.set_roots()
-
-    def set_roots(self) -> None:
-        """Roots of the Gram matrices of the bases in use."""
-        fit = self.core.fit
-        for name, basis in (("shape_root", fit.shape_basis), ("expression_root", fit.expression_basis)):
-            flat = basis.detach().double().flatten(1)
-            values, vectors = torch.linalg.eigh(flat @ flat.T / basis.shape[1])
-            root = vectors @ torch.diag(values.clamp_min(0).sqrt()) @ vectors.T
-            setattr(self, name, root.to(basis))
 
     @classmethod
     def of_state(cls, state: dict[str, Tensor]) -> Face3dSupervisor:
@@ -106,25 +89,22 @@ class Face3dSupervisor(Supervisor):
         fit = empty_fit(state, "core.fit.")
         return cls(fit, torch.zeros(len(fit.mean), 2))
 
-    def load_state_dict(self, state_dict, strict: bool = True, assign: bool = False):  # type: ignore[no-untyped-def]
-        """As torch's; the derived roots follow the loaded bases."""
-        result = super().load_state_dict(state_dict, strict, assign)
-        self.set_roots()
-        return result
-
     def features(self, images: Tensor) -> list[Tensor]:
         return self.core.net.stages(centre_part(images, PART["supervisor-face3d"]))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """(B, 3, S, S) in [0, 1] -> ``shape`` (B, 80) mm, ``expression`` (B, 52) mm, ``pose`` (B, 3) radians.
+        """(B, 3, S, S) in [0, 1] -> ``shape`` and ``expression`` (B, 3K) mm over the root of K, ``pose`` (B, 3) radians.
 
         Pose is yaw, pitch, roll in the crop's own axes (an ``ffhq`` crop has the roll of the eyes taken out).
         """
-        landmarks, deviations = self.core.net(centre_part(images, PART["supervisor-face3d"]))
+        seen = self.core.net(centre_part(images, PART["supervisor-face3d"]))
         with torch.autocast(images.device.type, enabled=False):
-            fit = self.core.fit(landmarks.double(), deviations.double().exp(), ITERATIONS)
+            landmarks, deviations, guess = (part.double() for part in seen)
+            fit = self.core.fit(landmarks, deviations.exp(), guess, ITERATIONS)
+            face = self.core.fit.aligned(fit.rotation, fit.shape, fit.expression)
+        root = face.neutral.shape[1] ** 0.5
         return {
-            "shape": fit.shape.float() @ self.shape_root,
-            "expression": fit.expression.float() @ self.expression_root,
-            "pose": fit.angles.float(),
+            "shape": face.neutral.flatten(1).float() / root,
+            "expression": face.expression.flatten(1).float() / root,
+            "pose": face.angles.float(),
         }

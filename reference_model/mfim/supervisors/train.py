@@ -156,7 +156,7 @@ def train_face3d(shards: Sequence[Path], val: Sequence[Path], fold: str, setting
     fitted, held = faces.hold_out(0.05)
     task = face3d_task(fitted)
     torch.manual_seed(settings.seed)
-    model = networks.Face3dSupervisor(landmarks.head_fit(fitted), landmarks.mean_landmarks(task, settings.seed))
+    model = networks.Face3dSupervisor(data.head_fit(fitted), landmarks.mean_landmarks(task, settings.seed))
     loop.begin(model, settings.start)
 
     def loss(trained: nn.Module, batch: Batch, progress: float) -> Tensor:
