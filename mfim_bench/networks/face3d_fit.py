@@ -12,9 +12,10 @@ coefficients by their prior: the spread of the training faces, or the network's 
 errors. What the landmarks do not show therefore falls back to the prior's mean, and a component that is half seen comes
 out half as large: the distance weighs a component by what can be observed of it.
 
-What is reported. No photograph shows a head's absolute size, and "turned down" and "chin drawn in" are one motion of the
-shape model. `HeadFit.aligned` therefore moves the neutral face onto the mean face by the similarity that brings their
-vertices nearest (Procrustes; Umeyama 1991): shape is what is left, and the pose of a face is that of its aligned self.
+What is reported. No photograph shows a head's absolute size, and "turned down" and "chin drawn in" are one motion of
+the shape model. `HeadFit.aligned` therefore moves the neutral face onto the mean face by the similarity that brings
+their vertices nearest (Procrustes; Umeyama 1991): shape is what is left, and the pose of a face is that of its aligned
+self.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The open HopeNet: head pose by three classifiers over bins of three degrees.
 
 After N. Ruiz, E. Chong, J. Rehg, "Fine-grained head pose estimation without keypoints", CVPRW 2018: an angle's 66 bins
-cover [-99°, 99°), and the angle is the expectation of the bin's lower edge under the softmax. The backbone is smaller and
-trained on virtual faces; blocks of `FOLD` x `FOLD` pixels enter it as channels. Crop: the ``box`` template (upright, no
-roll removed) at `ZOOM`, `SIZE` px, RGB in [0, 1], ImageNet mean and deviation.
+cover [-99°, 99°), and the angle is the expectation of the bin's lower edge under the softmax. The backbone is smaller
+and trained on virtual faces; blocks of `FOLD` x `FOLD` pixels enter it as channels. Crop: the ``box`` template
+(upright, no roll removed) at `ZOOM`, `SIZE` px, RGB in [0, 1], ImageNet mean and deviation.
 """
 
 from __future__ import annotations

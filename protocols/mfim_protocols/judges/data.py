@@ -35,7 +35,7 @@ class Faces:
             and dense (N, K, 2) px of the image.
     """
 
-    images: Sequence[NDArray[np.uint8]]
+    images: Images | Sequence[NDArray[np.uint8]]
     number: NDArray[np.int64]
     shape: F32
     expression: F32

@@ -21,8 +21,8 @@ from mfim_protocols.judges.data import Cropper, Faces
 from mfim_protocols.judges.loop import Batch, autocast, images_of
 
 FIT_FROM, FIT_WEIGHT, GUESS_WEIGHT = 0.5, 0.1, 0.2
-"""The fit's vertex-space loss enters after this share of the run, with this weight; and the weight of the guess's, which is
-there from the start [own choice].
+"""The fit's vertex-space loss enters after this share of the run, with this weight; the guess's is there from the start
+[own choice].
 """
 
 
@@ -103,7 +103,7 @@ def weighed(fit: HeadFit, shape: Tensor, expression: Tensor, turn: Tensor | None
 
 
 def guess_loss(fit: HeadFit, guess: Tensor, batch: Batch) -> Tensor:
-    """Error of the guessed coefficients, see `weighed`; a little also of the shape's own, for the part that pose can undo."""
+    """Error of the guessed coefficients, see `weighed`; a little also of the shape's own, for what pose can undo."""
     shape, expression = guess[:, : fit.shapes] - batch["shape"], guess[:, fit.shapes :] - batch["expression"]
     return weighed(fit, shape, expression) + 0.1 * shape.square().mean()
 
@@ -165,7 +165,7 @@ def true_face(model: HeadFit, batch: Batch) -> Face:
 
 
 def calibrate(model: Face3d, task: LandmarkTask, seed: int, limit: int = 4000) -> dict[str, float]:
-    """Set the camera's prior, the errors' covariances and their overall sizes, on faces the network was not trained on."""
+    """Set the camera's prior and the covariances of the errors, on faces the network was not trained on."""
     rng = np.random.default_rng([seed, 77])
     index = rng.permutation(len(task.faces))[:limit]
     half = len(index) // 2
@@ -214,7 +214,7 @@ def degrees_between(found: Face, true: Face) -> Tensor:
 
 
 def explained(found: Tensor, true: Tensor, typical: Tensor) -> float:
-    """Share of the variance of ``true`` (B, K, 3) about ``typical`` (K, 3) that ``found`` explains; below 0 = worse than
+    """Share of the variance of ``true`` (B, K, 3) about ``typical`` (K, 3) that ``found`` explains; 0 = as good as
     always saying ``typical``.
     """
     return float(1 - (found - true).square().sum() / (true - typical).square().sum())

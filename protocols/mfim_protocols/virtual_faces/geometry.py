@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mfim_protocols.virtual_faces import hair, props
 from mfim_protocols.virtual_faces.head import HeadModel, rotation
 from mfim_protocols.virtual_faces.landmarks import vertex_normals
-from mfim_protocols.virtual_faces.props import Props
+from mfim_protocols.virtual_faces.props import NOTHING, Props
 from mfim_protocols.virtual_faces.record import Identity, Record, Scene
 
 Array = NDArray[np.float32]
@@ -30,7 +30,7 @@ class Portrait:
     identity: Identity
     scene: Scene
     sampling: int = 0
-    props: Props = Props()
+    props: Props = NOTHING
 
 
 def portrait(record: Record) -> Portrait:

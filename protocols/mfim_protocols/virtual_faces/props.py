@@ -80,6 +80,9 @@ class Props:
     hand: Hand | None = None
 
 
+NOTHING = Props()
+
+
 def _colour(rng: np.random.Generator) -> tuple[float, float, float]:
     """Mostly dull, sometimes bright."""
     colour = rng.uniform(0.02, 0.85, 3) ** 1.7

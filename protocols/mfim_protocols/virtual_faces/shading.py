@@ -367,7 +367,7 @@ def shade(
                             if kind != HAIR and kind != CLOTH and kind != PROP:
                                 face = step01(0.2, 0.6, part)
                                 covers = covers + wp.vec4(face, 1.0, 0.0, 0.0)
-                            if kind == HAIR or kind == PROP:
+                            if kind == HAIR or kind == PROP:  # noqa: SIM109
                                 covers = covers + wp.vec4(0.0, 0.0, 1.0, 0.0)
             if done != 1:
                 covers = covers + wp.vec4(0.0, 0.0, 0.0, 1.0)

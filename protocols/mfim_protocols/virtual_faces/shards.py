@@ -8,10 +8,10 @@ images fit on a stick. Parts are written whole, by atomic rename; a folder being
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,7 +22,7 @@ QUALITY = 95
 CODING = [cv2.IMWRITE_JPEG_QUALITY, QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
 
 
-class Images(Sequence[NDArray[np.uint8]]):
+class Images:
     """N coded images (S, S, 3) uint8 RGB over several memory-mapped parts, decoded when asked for.
 
     Index with an int for one image, with a slice or an integer array for a stack of images of one size.
@@ -54,10 +54,6 @@ class Images(Sequence[NDArray[np.uint8]]):
     def __len__(self) -> int:
         return len(self._place)
 
-    @overload
-    def __getitem__(self, index: int) -> NDArray[np.uint8]: ...
-    @overload
-    def __getitem__(self, index: slice) -> NDArray[np.uint8]: ...  # type: ignore[override]
     def __getitem__(self, index: Any) -> NDArray[np.uint8]:
         if not isinstance(index, int | np.integer):
             return np.stack([self[int(k)] for k in np.arange(len(self))[index]])
@@ -166,8 +162,19 @@ def render_part(
     write_part(folder, number, images, labels)
 
 
-def render_shards(folder: Path, first: int, identities: int, per_identity: int, size: int = 128, samples: int = 2,
-                  part: int = 25, wide: bool = False, worker: int = 0, workers: int = 1, progress: Any = None) -> None:  # fmt: skip
+def render_shards(
+    folder: Path,
+    first: int,
+    identities: int,
+    per_identity: int,
+    size: int = 128,
+    samples: int = 2,
+    part: int = 25,
+    wide: bool = False,
+    worker: int = 0,
+    workers: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> None:
     """Fill a folder with parts of ``part`` identities each; parts already there are kept, so a cut-off call goes on."""
     folder.mkdir(parents=True, exist_ok=True)
     meta = {
@@ -186,8 +193,7 @@ def render_shards(folder: Path, first: int, identities: int, per_identity: int, 
     for number, start in enumerate(range(first, first + identities, part)):
         if number % workers != worker or (folder / f"part-{number:04d}.npz").exists():
             continue
-        render_part(
-            folder, number, range(start, min(start + part, first + identities)), per_identity, size, samples, wide
-        )
+        people = range(start, min(start + part, first + identities))
+        render_part(folder, number, people, per_identity, size, samples, wide)
         if progress is not None:
             progress(number)

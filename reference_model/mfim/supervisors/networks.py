@@ -93,9 +93,9 @@ class Face3dSupervisor(Supervisor):
         return self.core.net.stages(centre_part(images, PART["supervisor-face3d"]))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """(B, 3, S, S) in [0, 1] -> ``shape`` and ``expression`` (B, 3K) mm over the root of K, ``pose`` (B, 3) radians.
+        """(B, 3, S, S) in [0, 1] -> ``shape`` and ``expression`` (B, 3K) mm over the root of K, ``pose`` (B, 3).
 
-        Pose is yaw, pitch, roll in the crop's own axes (an ``ffhq`` crop has the roll of the eyes taken out).
+        Pose is yaw, pitch, roll in radians, in the crop's own axes (an ``ffhq`` crop has no roll of the eyes).
         """
         seen = self.core.net(centre_part(images, PART["supervisor-face3d"]))
         with torch.autocast(images.device.type, enabled=False):
