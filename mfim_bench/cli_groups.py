@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-HELP = {"train": "Train a network."}
+HELP = {"train": "Train a network.", "judges": "Measure the open judges again, and look at what they see."}
 
 
 def group(app: typer.Typer, name: str) -> typer.Typer:

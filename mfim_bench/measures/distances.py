@@ -28,6 +28,16 @@ def expression_rms(swap: Features, target: Features) -> NDArray[np.float64]:
     return _vertex_rms(_difference(swap, target, "expression_vertices"))
 
 
+def shape_whitened(swap: Features, source: Features) -> NDArray[np.float64]:
+    """L2 of the difference of ``shape_whitened`` (N, S): coefficients in deviations of the prior."""
+    return np.asarray(np.linalg.norm(_difference(swap, source, "shape_whitened"), axis=1))
+
+
+def expression_whitened(swap: Features, target: Features) -> NDArray[np.float64]:
+    """L2 of the difference of ``expression_whitened`` (N, E): coefficients in deviations of the prior."""
+    return np.asarray(np.linalg.norm(_difference(swap, target, "expression_whitened"), axis=1))
+
+
 def pose_radians(swap: Features, target: Features) -> NDArray[np.float64]:
     """L2 of the differences of yaw, pitch and roll, each wrapped to half a turn; ``pose`` (N, 3) radians."""
     return _angles(_difference(swap, target, "pose"), 2 * np.pi)

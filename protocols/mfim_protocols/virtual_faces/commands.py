@@ -28,7 +28,7 @@ def render(
             "the test split ships with the package; to render it again give --data DIR, and compare the pictures"
         )
     folder = dataset.home(split, data)
-    _in_parallel(dataset.render_split, [(split, folder, w, workers) for w in range(workers)])
+    in_parallel(dataset.render_split, [(split, folder, w, workers) for w in range(workers)])
     typer.echo(f"{folder}: {dataset.load(data, split).content_hash()}")
 
 
@@ -53,7 +53,7 @@ def render_shards(
     if first + identities > test.first and first < test.first + test.identities:
         raise UsageError("these seeds are test identities; training never sees them")
     try:
-        _in_parallel(
+        in_parallel(
             shards.render_shards,
             [(out, first, identities, per_identity, size, samples, part, wide, w, workers) for w in range(workers)],
         )
@@ -105,7 +105,7 @@ def export_head(out: Annotated[Path, typer.Argument(help="File to write, e.g. he
     export.build(out)
 
 
-def _in_parallel(function: object, calls: list[tuple[object, ...]]) -> None:
+def in_parallel(function: object, calls: list[tuple[object, ...]]) -> None:
     """Run each call in a process of its own; Warp and NumPy threads do not survive a fork.
 
     One BLAS thread each: the matrices are small, and idle BLAS threads spin on the cores that others need.

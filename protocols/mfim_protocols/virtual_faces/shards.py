@@ -8,14 +8,17 @@ images fit on a stick. Parts are written whole, by atomic rename; a folder being
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from mfim_protocols.virtual_faces.geometry import Portrait
 
 LABELS = ("identity", "shape", "expression", "pose", "points5", "points68", "dense")
 QUALITY = 95
@@ -125,35 +128,32 @@ def write_part(
         temporary.replace(path)
 
 
-def render_part(
-    folder: Path, number: int, identities: range, per_identity: int, size: int, samples: int, wide: bool
-) -> None:
-    """Render one part: every image of some identities, each in a scene of its own."""
-    from mfim_protocols.virtual_faces import geometry, record, render
+def portraits(identities: range, per_identity: int, wide: bool) -> Iterator[tuple[int, Portrait]]:
+    """Every image of some identities, each in a scene of its own."""
+    from mfim_protocols.virtual_faces import geometry, record
+    from mfim_protocols.virtual_faces import wide as wide_scenes
 
-    images, rows = [], []
     for identity in identities:
         for k in range(per_identity):
             scene = identity * 1000 + k
-            if wide:
-                from mfim_protocols.virtual_faces import wide as wide_scenes
-
-                drawn = wide_scenes.draw(identity, scene)
-            else:
-                drawn = geometry.portrait(record.draw(identity, scene))
-            picture = render.render(drawn, size, samples)
-            images.append(picture.image)
-            rows.append(
-                (
-                    identity,
-                    drawn.identity.shape,
-                    drawn.scene.expression,
-                    drawn.scene.pose,
-                    picture.points5,
-                    picture.points68,
-                    picture.dense,
-                )
+            yield (
+                identity,
+                wide_scenes.draw(identity, scene) if wide else geometry.portrait(record.draw(identity, scene)),
             )
+
+
+def render_part(folder: Path, number: int, drawn: Iterable[tuple[int, Portrait]], size: int, samples: int) -> None:
+    """Render one part: portraits with the number of whom they show."""
+    from mfim_protocols.virtual_faces import render
+
+    images, rows = [], []
+    for identity, shown in drawn:
+        picture = render.render(shown, size, samples)
+        images.append(picture.image)
+        person, scene = shown.identity, shown.scene
+        rows.append(
+            (identity, person.shape, scene.expression, scene.pose, picture.points5, picture.points68, picture.dense)
+        )
     columns = list(zip(*rows, strict=True))
     labels = {
         key: np.array(column, np.int64 if key == "identity" else np.float32)
@@ -194,6 +194,6 @@ def render_shards(
         if number % workers != worker or (folder / f"part-{number:04d}.npz").exists():
             continue
         people = range(start, min(start + part, first + identities))
-        render_part(folder, number, people, per_identity, size, samples, wide)
+        render_part(folder, number, portraits(people, per_identity, wide), size, samples)
         if progress is not None:
             progress(number)
