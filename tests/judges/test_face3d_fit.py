@@ -58,7 +58,7 @@ def test_noise_free_landmarks_give_the_head_back() -> None:
     fit, truth = model(), heads(4)
     landmarks = fit.project(truth)
     found = fit.solve(landmarks, torch.full(landmarks.shape[:2], 1e-4).double())
-    assert (found.angles - truth.angles).abs().max().rad2deg() < 0.01
+    assert (angles_of(found.rotation) - angles_of(truth.rotation)).abs().max().rad2deg() < 0.01
     assert max(millimetres(fit, found, truth)) < 0.05
 
 
@@ -91,10 +91,10 @@ def test_the_last_step_carries_the_derivative_of_the_optimum() -> None:
     deviations = torch.full((1, 320), 0.01).double()
     along = torch.randn(1, 320, 2, generator=draw).double()
     free = landmarks.clone().requires_grad_()
-    out = fit(free, deviations, 20)
+    out = fit(free, deviations, iterations=20)
     out.shape[0, 2].backward()
     step = 1e-4
-    ends = [fit.solve(landmarks + s * step * along, deviations, 20).shape[0, 2] for s in (1, -1)]
+    ends = [fit.solve(landmarks + s * step * along, deviations, iterations=20).shape[0, 2] for s in (1, -1)]
     slope = float((ends[0] - ends[1]) / (2 * step))
     assert free.grad is not None
     assert float((free.grad * along).sum()) == pytest.approx(slope, rel=0.05)
@@ -102,7 +102,7 @@ def test_the_last_step_carries_the_derivative_of_the_optimum() -> None:
 
 def test_the_camera_of_a_known_head() -> None:
     fit, truth = model(), heads(3)
-    found = fit.camera_of(fit.project(truth), truth.angles, truth.shape, truth.expression)
+    found = fit.camera_of(fit.project(truth), angles_of(truth.rotation), truth.shape, truth.expression)
     torch.testing.assert_close(found.camera, truth.camera, atol=1e-4, rtol=1e-3)
 
 
@@ -118,3 +118,69 @@ def test_correlated_errors_are_learned() -> None:
     whitened = fit.whiten(errors[..., None])[..., 0]
     assert float(whitened.square().mean()) == pytest.approx(1, abs=0.15)
     assert float((whitened @ (common / common.norm())).std()) < 1.5
+
+
+def test_a_guess_is_where_blind_fits_end_and_its_derivative_reaches_the_head() -> None:
+    fit, truth = model(), heads(3)
+    guess = torch.randn(3, 132, generator=torch.Generator().manual_seed(5)).double() * 0.3
+    landmarks, blind = fit.project(truth), torch.full((3, 320), 100.0).double()
+    found = fit.solve(landmarks, blind, guess)
+    torch.testing.assert_close(torch.cat([found.shape, found.expression], 1), guess, atol=0.02, rtol=0)
+    sure = fit.solve(landmarks, torch.full((3, 320), 1e-4).double(), guess)
+    assert max(millimetres(fit, sure, truth)) < 0.1  # what is seen outweighs what is guessed
+    free = guess.clone().requires_grad_()
+    moving = landmarks.clone().requires_grad_()
+    fit(moving, blind, free).shape.sum().backward()
+    assert free.grad is not None
+    torch.testing.assert_close(free.grad[:, :80], torch.ones(3, 80).double(), atol=0.02, rtol=0)
+
+
+def similar(points: np.ndarray, onto: np.ndarray) -> np.ndarray:
+    """Points moved onto others by scipy's Procrustes, in the units of the latter."""
+    from scipy.linalg import orthogonal_procrustes
+
+    p, q = points - points.mean(0), onto - onto.mean(0)
+    turn, trace = orthogonal_procrustes(p, q)
+    return p @ turn * trace / (p**2).sum() + onto.mean(0)
+
+
+def test_the_aligned_face_is_procrustes() -> None:
+    fit, truth = model(), heads(3)
+    face = fit.aligned(truth.rotation, truth.shape, truth.expression)
+    for k in range(3):
+        neutral = fit.vertices(truth.shape, torch.zeros_like(truth.expression))[k].numpy()
+        expected = similar(neutral, fit.mean.double().numpy())
+        np.testing.assert_allclose(face.neutral[k].numpy(), expected, atol=1e-3)
+    # The aligned face under its own rotation points where the head does under the head's.
+    posed = (fit.vertices(truth.shape, truth.expression) @ truth.rotation.transpose(1, 2)).numpy()
+    again = ((face.neutral + face.expression) @ face.rotation.transpose(1, 2)).numpy()
+    for k in range(3):
+        ours, theirs = again[k] - again[k].mean(0), posed[k] - posed[k].mean(0)
+        np.testing.assert_allclose(ours / np.linalg.norm(ours), theirs / np.linalg.norm(theirs), atol=1e-5)
+
+
+def test_turning_and_scaling_a_head_is_no_change_of_shape() -> None:
+    """A head model whose shape basis is a turn and a scale: nothing of them is left in the aligned face."""
+    head = HeadModel.load()
+    mean = torch.from_numpy(head.mean[head.dense])
+    centred = mean - mean.mean(0)
+    turn = torch.stack([torch.zeros(320), -centred[:, 2], centred[:, 1]], -1)
+    fit = HeadFit(mean, torch.stack([turn, centred]), torch.zeros(1, 320, 3), torch.zeros(1), torch.eye(1))
+    shape = torch.tensor([[0.1, 0.2]]).double()
+    face = fit.aligned(torch.eye(3)[None].double(), shape, torch.zeros(1, 1).double())
+    assert float((face.neutral - fit.mean).norm(dim=-1).mean()) < 0.5  # a finite turn by a linear basis is not rigid
+    assert float(face.angles[0, 1].abs()) == pytest.approx(0.1 / 1.2, abs=0.003)
+    tangent, turned = fit.tangents()
+    assert float(tangent.abs().max()) < 1e-3
+    torch.testing.assert_close(turned, torch.tensor([[1.0, 0, 0], [0, 0, 0]]), atol=1e-4, rtol=0)
+
+
+def test_tangents_are_the_derivative_of_the_aligned_face() -> None:
+    fit = model()
+    step = 1e-3 * torch.randn(1, 80, generator=torch.Generator().manual_seed(6)).double()
+    face = fit.aligned(torch.eye(3)[None].double(), step, torch.zeros(1, 52).double())
+    tangent, turned = fit.tangents()
+    moved = torch.einsum("bk,kvc->bvc", step, tangent.double())
+    assert float((face.neutral - fit.mean - moved).norm() / moved.norm()) < 0.01
+    omega = (step @ turned.double())[0]
+    torch.testing.assert_close(face.rotation[0, 2, 1], omega[0], atol=1e-6, rtol=0.01)

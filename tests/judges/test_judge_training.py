@@ -27,7 +27,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         folder, faces = tmp_path_factory.mktemp(name), paint(people, 3, seed)
         labels = {n: getattr(faces, n) for n in data.COLUMNS}
         labels |= {"identity": faces.number, "points68": faces.dense[:, :68]}
-        shards.write_part(folder, 0, np.stack(faces.images), labels)
+        shards.write_part(folder, 0, faces.images, labels)
         (folder / "meta.json").write_text("{}")
         out.append(folder)
     return out[0], out[1]
@@ -46,10 +46,10 @@ def test_judges_begin_from_the_file_they_are_given(judge, folders: tuple[Path, P
 def test_hopenet_training_lowers_the_loss_and_writes_a_file(folders: tuple[Path, Path], tmp_path: Path) -> None:
     settings = loop.Settings(tmp_path / "hopenet.safetensors", 10, steps=30, batch=16, rate=1e-3)
     figures = hopenet_training.train([folders[0]], [folders[1]], "0/1", settings)
-    assert figures["loss"]["last"] < figures["loss"]["first"] - 0.3  # type: ignore[index]
+    assert figures["loss"]["last"] < figures["loss"]["first"] - 0.15  # type: ignore[index]
     assert files.metadata(settings.out)["figures"] == figures
     assert not settings.checkpoint.exists()
-    assert hopenet.load(settings.out)(torch.rand(2, 3, 112, 112)).shape == (2, 3, 66)
+    assert hopenet.load(settings.out)(torch.rand(2, 3, hopenet.SIZE, hopenet.SIZE)).shape == (2, 3, 66)
 
 
 def test_face3d_training_lowers_the_loss_and_writes_a_file(
@@ -59,18 +59,18 @@ def test_face3d_training_lowers_the_loss_and_writes_a_file(
     settings = loop.Settings(tmp_path / "face3d.safetensors", 10, steps=30, batch=16)
     figures = face3d_training.train([folders[0]], [folders[1]], "0/1", settings)
     assert figures["loss"]["last"] < figures["loss"]["first"]  # type: ignore[index]
-    assert set(figures["validation"]) == {"clean", "degraded"}  # type: ignore[call-overload]
+    assert set(figures["validation"]) == {"clean", "degraded", "fit_alone", "guess_alone", "ceiling"}  # type: ignore[call-overload]
     network = face3d.load(settings.out)
-    assert torch.isfinite(network(torch.rand(2, 3, 112, 112)).shape).all()
+    assert torch.isfinite(network(torch.rand(2, 3, face3d.SIZE, face3d.SIZE)).shape).all()
 
 
 def test_a_run_begins_from_weights_but_keeps_its_own_priors(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    fit = landmarks.head_fit(data.load([folders[0]]))
+    fit = data.head_fit(data.load([folders[0]]))
     learned = face3d.build(fit)
     torch.nn.init.constant_(next(learned.net.parameters()), 0.25)
     learned.fit.shape_deviation.fill_(7.0)
     files.save(learned, tmp_path / "learned.safetensors", {"network": "face3d"})
-    begun = face3d.build(landmarks.head_fit(data.load([folders[0]])))
+    begun = face3d.build(data.head_fit(data.load([folders[0]])))
     own = begun.fit.shape_deviation.clone()
     loop.begin(begun, tmp_path / "learned.safetensors")
     assert (next(begun.net.parameters()) == 0.25).all()
@@ -83,7 +83,7 @@ def test_a_run_begins_from_weights_but_keeps_its_own_priors(folders: tuple[Path,
 
 
 def test_a_run_that_was_cut_off_goes_on(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    task = hopenet_training.PoseTask(data.load([folders[0]]), data.Cropper("box", 112, 1.0))
+    task = hopenet_training.PoseTask(data.load([folders[0]]), data.Cropper("box", hopenet.SIZE, 1.0))
     out = tmp_path / "x.safetensors"
     loop.train(hopenet.HopeNet(), task.batch, task.loss, loop.Settings(out, 10, steps=3, batch=8))
     stopped = torch.load(out.with_name("x.safetensors.checkpoint"), weights_only=True)
@@ -101,7 +101,7 @@ def test_training_labels_survive_the_crop(folders: tuple[Path, Path]) -> None:
     faces = data.load([folders[0]])
     task = landmarks.LandmarkTask(faces, data.Cropper("ffhq", 128, 1.0))
     batch = task.rows(np.arange(20), np.random.default_rng(0), train=True)
-    fit = landmarks.head_fit(faces)
+    fit = data.head_fit(faces)
     truth = fit.camera_of(*(batch[k].double() for k in ("landmarks", "pose", "shape", "expression")))
     off = (fit.project(truth) - batch["landmarks"]).norm(dim=-1).mean() * 64
     assert off < 0.2  # px
@@ -136,3 +136,5 @@ def test_two_plugins_share_one_group() -> None:
     assert group(app, "train") is first
     commands.register(app)
     assert {c.name for c in first.registered_commands} == {"judge-face3d", "judge-hopenet"}
+    judges = {c.name for c in group(app, "judges").registered_commands}
+    assert judges == {"measure", "floors", "card", "overlay"}

@@ -11,7 +11,7 @@ import torch
 
 from mfim.supervisors import catalogue, load, networks, train
 from mfim_bench.errors import UsageError
-from mfim_protocols.judges import landmarks, loop
+from mfim_protocols.judges import data, landmarks, loop
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "judges"))
 from painted import assert_same_weights, paint
@@ -28,7 +28,7 @@ def faces():  # type: ignore[no-untyped-def]
 def face3d(faces) -> networks.Face3dSupervisor:  # type: ignore[no-untyped-def]
     task = train.face3d_task(faces)
     torch.manual_seed(0)
-    network = networks.Face3dSupervisor(landmarks.head_fit(faces), landmarks.mean_landmarks(task, 0))
+    network = networks.Face3dSupervisor(data.head_fit(faces), landmarks.mean_landmarks(task, 0))
     return network.eval()
 
 
@@ -36,7 +36,7 @@ def face3d(faces) -> networks.Face3dSupervisor:  # type: ignore[no-untyped-def]
 def test_outputs_and_gradients(face3d: networks.Face3dSupervisor, side: int) -> None:
     images = torch.rand(2, 3, side, side, requires_grad=True)
     out = face3d(images)
-    assert {k: tuple(v.shape) for k, v in out.items()} == {"shape": (2, 80), "expression": (2, 52), "pose": (2, 3)}
+    assert {k: tuple(v.shape) for k, v in out.items()} == {"shape": (2, 960), "expression": (2, 960), "pose": (2, 3)}
     embedding = networks.Recogniser().eval()(images)
     torch.testing.assert_close(embedding.norm(dim=1), torch.ones(2))
     for value in (*out.values(), embedding):
@@ -51,11 +51,15 @@ def test_rows_do_not_influence_each_other(face3d: networks.Face3dSupervisor) -> 
 
 
 def test_distance_of_outputs_is_millimetres(face3d: networks.Face3dSupervisor) -> None:
-    a, b = torch.randn(2, 80)
-    fit = face3d.core.fit
-    moved = torch.einsum("k,kvc->vc", a - b, fit.shape_basis)
-    rms = moved.square().sum(-1).mean().sqrt()
-    torch.testing.assert_close((a @ face3d.shape_root - b @ face3d.shape_root).norm(), rms, rtol=1e-3, atol=1e-3)
+    images = torch.rand(2, 3, 96, 96)
+    out = face3d(images)
+    core = face3d.core
+    with torch.no_grad():
+        fit = core(networks.centre_part(images, networks.PART["supervisor-face3d"]), networks.ITERATIONS)
+    face = core.fit.aligned(fit.rotation, fit.shape, fit.expression)
+    for name, vertices in (("shape", face.neutral), ("expression", face.expression)):
+        rms = (vertices[0] - vertices[1]).square().sum(-1).mean().sqrt()
+        torch.testing.assert_close((out[name][0] - out[name][1]).norm().double(), rms, rtol=1e-3, atol=1e-3)
 
 
 def test_the_centre_is_the_centre_at_every_size() -> None:
