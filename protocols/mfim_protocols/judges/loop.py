@@ -192,23 +192,35 @@ def train(
 
 
 def begin(network: nn.Module, start: Path | None) -> None:
-    """Take what was learned from the file ``start``; a fit's priors come from the training faces, not from it.
+    """Take what was learned from the file ``start``: the whole backbone, other layers where their sizes are ours.
+
+    A fit's priors come from the training faces, not from the file. A stem that saw single pixels is spread over the
+    folded ones, of which it then sees the mean.
 
     Raises:
-        UsageError: no such file, or it holds another network's weights.
+        UsageError: no such file, or it holds another backbone.
     """
     if start is None:
         return
     if not start.is_file():
         raise UsageError(f"no file {start} to start from")
-    learned = {k: v for k, v in weights.load(start).items() if "fit." not in k}
-    try:
-        wrong = network.load_state_dict(learned, strict=False)
-    except RuntimeError as error:
-        raise UsageError(f"{start} holds weights of other sizes than this network's") from error
-    missing = [k for k in wrong.missing_keys if "fit." not in k]
-    if missing or wrong.unexpected_keys:
-        raise UsageError(f"{start} holds another network: {(missing + wrong.unexpected_keys)[0]} does not match")
+    ours = {k: v for k, v in network.state_dict().items() if "fit." not in k}
+    theirs = {k: v for k, v in weights.load(start).items() if "fit." not in k}
+    taken, left = {}, []
+    for name, value in ours.items():
+        other = theirs.get(name)
+        if other is not None and other.ndim == 4 and value.shape[1] > other.shape[1]:
+            blocks = value.shape[1] // other.shape[1]
+            other = other.float().repeat_interleave(blocks, 1) / blocks
+        if other is not None and other.shape == value.shape:
+            taken[name] = other
+        elif "backbone" in name or not theirs:
+            raise UsageError(f"{start} holds another network: {name} is missing or of other sizes")
+        else:
+            left.append(name)
+    network.load_state_dict(taken, strict=False)
+    if left:
+        print(f"not in {start.name}, or of other sizes: {', '.join(left)}", file=sys.stderr)
 
 
 def autocast(device: torch.device) -> torch.autocast:

@@ -3,8 +3,8 @@
 `load` returns a frozen, differentiable module that takes ``ffhq`` crops (B, 3, S, S) in [0, 1], 64 px or more:
 
 - ``supervisor-r``, a recogniser: module(images) -> (B, 256) unit embeddings.
-- ``supervisor-face3d``, a 3DMM network: module(images) -> ``{"shape": (B, 80), "expression": (B, 52), "pose": (B,
-3)}``.
+- ``supervisor-face3d``, a 3DMM network: module(images) -> ``{"shape": (B, 3K), "expression": (B, 3K), "pose": (B,
+  3)}``, aligned vertices over the root of K and radians.
 
 Both have ``features(images) -> list[Tensor]``, the backbone's feature maps from fine to coarse, for a perceptual loss.
 Backbones, seeds and the people they were trained on differ from the judges'.

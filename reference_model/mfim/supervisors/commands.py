@@ -27,8 +27,27 @@ Threads = Annotated[int, typer.Option("--threads", help="CPU threads; 0 = as tor
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands to the ``train`` group."""
+    """Add the commands to the groups ``train`` and ``judges``."""
     commands = group(app, "train")
+
+    @group(app, "judges").command("correlate")
+    def correlate(
+        supervisor: Annotated[Path, typer.Argument(help="File of a 3DMM supervisor's weights.")],
+        data: Annotated[
+            Path | None, typer.Option("--data", help="Where the held-out renders are kept; default: the user's cache.")
+        ] = None,
+    ) -> None:
+        """Errors of face3d and of the supervisor that trains against its kind, and how they correlate."""
+        need_protocols()
+        from tabulate import tabulate
+
+        from mfim.supervisors.correlate import correlate as run
+
+        figures = run(supervisor, data)
+        head = ["", "judge's error", "supervisor's error", "correlation of errors", "of their sizes"]
+        units = {"shape": "shape, mm", "expression": "expression, mm", "pose": "angles, °"}
+        rows = [[units[name], *row.values()] for name, row in figures.items()]
+        typer.echo(tabulate(rows, head, tablefmt="github", floatfmt=".2f"))
 
     @commands.command("supervisor-r")
     def recogniser(
