@@ -25,6 +25,7 @@ BatchSize = Annotated[int, typer.Option("--batch-size")]
 Start = Annotated[Path | None, typer.Option("--start", help="File of weights of the same network to begin from.")]
 Device = Annotated[str, typer.Option("--device")]
 Threads = Annotated[int, typer.Option("--threads", help="CPU threads; 0 = as torch decides.")]
+Loaders = Annotated[int, typer.Option("--loaders", help="Threads that cut the coming batches; 0 = between the steps.")]
 
 
 Data = Annotated[
@@ -44,13 +45,13 @@ def register(app: typer.Typer) -> None:
     def face3d(
         shards: Shards, val: Val, out: Out, minutes: Minutes = 20.0, seed: Seed = 1, steps: Steps = None,
         fold: Fold = "0/1", batch_size: BatchSize = 64, device: Device = "cpu", threads: Threads = 1,
-        start: Start = None,
+        start: Start = None, loaders: Loaders = 0,
     ) -> None:  # fmt: skip
         """The open 3DMM judge (shape, expression, pose), on virtual faces."""
         from mfim_protocols.judges import face3d, loop
 
         settings = loop.Settings(
-            out, minutes, steps, seed, batch_size, device=device, threads=threads or None, start=start
+            out, minutes, steps, seed, batch_size, device=device, threads=threads or None, start=start, loaders=loaders
         )
         loop.report(face3d.train(shards, val, fold, settings))
 
@@ -58,13 +59,13 @@ def register(app: typer.Typer) -> None:
     def hopenet(
         shards: Shards, val: Val, out: Out, minutes: Minutes = 20.0, seed: Seed = 2, steps: Steps = None,
         fold: Fold = "0/1", batch_size: BatchSize = 64, device: Device = "cpu", threads: Threads = 1,
-        start: Start = None,
+        start: Start = None, loaders: Loaders = 0,
     ) -> None:  # fmt: skip
         """The open HopeNet (head pose in degrees), on virtual faces."""
         from mfim_protocols.judges import hopenet, loop
 
         settings = loop.Settings(
-            out, minutes, steps, seed, batch_size, device=device, threads=threads or None, start=start
+            out, minutes, steps, seed, batch_size, device=device, threads=threads or None, start=start, loaders=loaders
         )
         loop.report(hopenet.train(shards, val, fold, settings))
 

@@ -24,6 +24,7 @@ BatchSize = Annotated[int, typer.Option("--batch-size")]
 Start = Annotated[Path | None, typer.Option("--start", help="File of weights of the same network to begin from.")]
 Device = Annotated[str, typer.Option("--device")]
 Threads = Annotated[int, typer.Option("--threads", help="CPU threads; 0 = as torch decides.")]
+Loaders = Annotated[int, typer.Option("--loaders", help="Threads that cut the coming batches; 0 = between the steps.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -53,7 +54,7 @@ def register(app: typer.Typer) -> None:
     def recogniser(
         shards: Shards, val: Val, out: Out, minutes: Minutes = 20.0, seed: Seed = 11, steps: Steps = None,
         fold: Fold = "0/1", batch_size: BatchSize = 64, device: Device = "cpu", threads: Threads = 1,
-        start: Start = None,
+        start: Start = None, loaders: Loaders = 0,
     ) -> None:  # fmt: skip
         """R, the recogniser that training uses, on virtual people."""
         need_protocols()
@@ -61,7 +62,7 @@ def register(app: typer.Typer) -> None:
         from mfim_protocols.judges import loop
 
         settings = loop.Settings(
-            out, minutes, steps, seed, batch_size, device=device, threads=threads or None, start=start
+            out, minutes, steps, seed, batch_size, device=device, threads=threads or None, start=start, loaders=loaders
         )
         loop.report(train.train_recogniser(shards, val, fold, settings))
 
@@ -69,7 +70,7 @@ def register(app: typer.Typer) -> None:
     def face3d(
         shards: Shards, val: Val, out: Out, minutes: Minutes = 20.0, seed: Seed = 12, steps: Steps = None,
         fold: Fold = "0/1", batch_size: BatchSize = 64, device: Device = "cpu", threads: Threads = 1,
-        start: Start = None,
+        start: Start = None, loaders: Loaders = 0,
     ) -> None:  # fmt: skip
         """The 3DMM network that training uses, on virtual people."""
         need_protocols()
@@ -77,7 +78,7 @@ def register(app: typer.Typer) -> None:
         from mfim_protocols.judges import loop
 
         settings = loop.Settings(
-            out, minutes, steps, seed, batch_size, device=device, threads=threads or None, start=start
+            out, minutes, steps, seed, batch_size, device=device, threads=threads or None, start=start, loaders=loaders
         )
         loop.report(train.train_face3d(shards, val, fold, settings))
 
