@@ -164,7 +164,7 @@ class Face3dJudge:
             assert crops is not None
             part = torch.from_numpy(crops[start : start + CHUNK]).to(self.device).permute(0, 3, 1, 2).float() / 255
             fit = self.network(part)
-            face = model.aligned(fit.rotation, fit.shape, fit.expression)
+            face = model.face(fit)
             columns["shape_vertices"].append(face.neutral.flatten(1))
             columns["expression_vertices"].append(face.expression.flatten(1))
             columns["pose"].append(face.angles)

@@ -110,6 +110,7 @@ class HeadFit(nn.Module):
     noise_gains: Tensor
     noise_floor: Tensor
     guess_covariance: Tensor
+    sight: Tensor
 
     def __init__(
         self,
@@ -135,6 +136,8 @@ class HeadFit(nn.Module):
         self.register_buffer("noise_floor", torch.tensor(1.0))
         # Of the coefficients the network guesses, around the true ones; calibration replaces it.
         self.register_buffer("guess_covariance", torch.eye(len(self.basis)))
+        # From the line of sight to a head, along which a crop puts the camera, to the camera's axis; calibration sets it.
+        self.register_buffer("sight", torch.eye(3))
 
     @property
     def shape_basis(self) -> Tensor:
@@ -168,6 +171,15 @@ class HeadFit(nn.Module):
         diagonal = torch.diag(covariance.diagonal())
         share = min(1.0, len(self.basis) / (4 * len(errors)))  # few images do not tell all correlations
         self.guess_covariance.copy_((1 - share) * covariance + share * diagonal)
+
+    def calibrate_sight(self, found: Tensor, true: Tensor) -> None:
+        """Learn the mean rotation from ``found`` to ``true`` (N, 3, 3): heads sit below the middle of a photograph."""
+        u, _, vt = torch.linalg.svd((true @ found.transpose(1, 2)).double().sum(0))
+        self.sight.copy_(u @ torch.diag(torch.tensor([1, 1, float(torch.det(u @ vt))], dtype=u.dtype)) @ vt)
+
+    def face(self, fit: Fit) -> Face:
+        """What is reported of a fit."""
+        return self.aligned(self.sight.to(fit.rotation) @ fit.rotation, fit.shape, fit.expression)
 
     def aligned(self, rotation: Tensor, shape: Tensor, expression: Tensor) -> Face:
         """The face of a head: (B, 3, 3), (B, S), (B, E) -> `Face`; differentiable."""

@@ -184,3 +184,13 @@ def test_tangents_are_the_derivative_of_the_aligned_face() -> None:
     assert float((face.neutral - fit.mean - moved).norm() / moved.norm()) < 0.01
     omega = (step @ turned.double())[0]
     torch.testing.assert_close(face.rotation[0, 2, 1], omega[0], atol=1e-6, rtol=0.01)
+
+
+def test_the_line_of_sight_is_learned_and_leaves_shape_alone() -> None:
+    fit, truth = model(), heads(6)
+    lower = rotation_of(torch.tensor([[0.02, -0.05, 0.0]]).double())
+    bare = fit.face(truth)
+    fit.calibrate_sight(bare.rotation, lower @ bare.rotation)
+    seen = fit.face(truth)
+    torch.testing.assert_close(seen.rotation, lower @ bare.rotation, atol=1e-6, rtol=0)
+    torch.testing.assert_close(seen.neutral, bare.neutral)

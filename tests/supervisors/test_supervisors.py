@@ -56,7 +56,7 @@ def test_distance_of_outputs_is_millimetres(face3d: networks.Face3dSupervisor) -
     core = face3d.core
     with torch.no_grad():
         fit = core(networks.centre_part(images, networks.PART["supervisor-face3d"]), networks.ITERATIONS)
-    face = core.fit.aligned(fit.rotation, fit.shape, fit.expression)
+    face = core.fit.face(fit)
     for name, vertices in (("shape", face.neutral), ("expression", face.expression)):
         rms = (vertices[0] - vertices[1]).square().sum(-1).mean().sqrt()
         torch.testing.assert_close((out[name][0] - out[name][1]).norm().double(), rms, rtol=1e-3, atol=1e-3)

@@ -154,11 +154,6 @@ def solve(model: HeadFit, seen: Seen, guessed: bool = True, size: int = 32) -> F
     return Fit(*(torch.cat([getattr(p, n) for p in parts]) for n in ("rotation", "camera", "shape", "expression")))
 
 
-def face_of(model: HeadFit, fit: Fit) -> Face:
-    """The aligned face of a fit."""
-    return model.aligned(fit.rotation, fit.shape, fit.expression)
-
-
 def true_face(model: HeadFit, batch: Batch) -> Face:
     """The aligned face of the truth."""
     return model.aligned(rotation_of(batch["pose"].double()), batch["shape"].double(), batch["expression"].double())
@@ -190,7 +185,7 @@ def calibrate(model: Face3d, task: LandmarkTask, seed: int, limit: int = 4000) -
 
     def cost(factors: tuple[float, float]) -> float:
         apply(*factors)
-        found = face_of(fit, solve(fit, sample))
+        found = fit.face(solve(fit, sample))
         off = rms(found.neutral - true.neutral).mean() + 2 * rms(found.expression - true.expression).mean()
         return float(off + degrees_between(found, true).mean())
 
@@ -200,6 +195,7 @@ def calibrate(model: Face3d, task: LandmarkTask, seed: int, limit: int = 4000) -
         tried = [(f, best[1]) if side == 0 else (best[0], f) for f in (0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 4.5)]
         best = min(tried, key=cost)
     apply(*best)
+    fit.calibrate_sight(fit.face(solve(fit, sample)).rotation, true.rotation)
     return {"landmark_factor": best[0], "guess_factor": best[1], "images": float(len(index))}
 
 
@@ -263,15 +259,15 @@ def evaluate(model: Face3d, task: LandmarkTask, seed: int = 0, limit: int = 1000
         found = solve(fit, seen)
         pixels = (seen.landmarks - batch["landmarks"]).norm(dim=-1).mean(1) * batch["pixels"]
         figures[name] = {"images": len(index), "landmark_px": float(pixels.mean())}
-        figures[name] |= compare(face_of(fit, found), true, identity)
+        figures[name] |= compare(fit.face(found), true, identity)
         if worn:
             continue
         alone = solve(fit, seen, guessed=False)
-        figures["fit_alone"] = compare(face_of(fit, alone), true, identity)
+        figures["fit_alone"] = compare(fit.face(alone), true, identity)
         guess = seen.guess.double()
-        bare = fit.aligned(alone.rotation, guess[:, : fit.shapes], guess[:, fit.shapes :])
-        figures["guess_alone"] = compare(bare, true, identity)
-        figures["ceiling"] = compare(face_of(fit, ceiling(fit, batch)), true, identity)
+        bare = Fit(alone.rotation, alone.camera, guess[:, : fit.shapes], guess[:, fit.shapes :])
+        figures["guess_alone"] = compare(fit.face(bare), true, identity)
+        figures["ceiling"] = compare(fit.face(ceiling(fit, batch)), true, identity)
     return {k: {n: round(v, 4) for n, v in f.items()} for k, f in figures.items()}
 
 

@@ -144,8 +144,9 @@ def ceiling(folder: Path | None) -> dict[str, float]:
     truth = fit.camera_of(*(batch[k].double() for k in ("landmarks", "pose", "shape", "expression")))
     inverse = truth.camera[:, 3]
     fit.inverse_distance.copy_(torch.stack([inverse.mean(), inverse.std()]))
-    found = landmarks.face_of(fit, landmarks.ceiling(fit, batch))
-    return landmarks.compare(found, landmarks.true_face(fit, batch), held.truth.identity)
+    found, true = landmarks.ceiling(fit, batch), landmarks.true_face(fit, batch)
+    fit.calibrate_sight(fit.face(found).rotation, true.rotation)
+    return landmarks.compare(fit.face(found), true, held.truth.identity)
 
 
 def floors(folder: Path | None) -> Figures:

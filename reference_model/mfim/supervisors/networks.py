@@ -101,7 +101,7 @@ class Face3dSupervisor(Supervisor):
         with torch.autocast(images.device.type, enabled=False):
             landmarks, deviations, guess = (part.double() for part in seen)
             fit = self.core.fit(landmarks, deviations.exp(), guess, ITERATIONS)
-            face = self.core.fit.aligned(fit.rotation, fit.shape, fit.expression)
+            face = self.core.fit.face(fit)
         root = face.neutral.shape[1] ** 0.5
         return {
             "shape": face.neutral.flatten(1).float() / root,
