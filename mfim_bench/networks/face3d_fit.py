@@ -136,7 +136,7 @@ class HeadFit(nn.Module):
         self.register_buffer("noise_floor", torch.tensor(1.0))
         # Of the coefficients the network guesses, around the true ones; calibration replaces it.
         self.register_buffer("guess_covariance", torch.eye(len(self.basis)))
-        # From the line of sight to a head, along which a crop puts the camera, to the camera's axis; calibration sets it.
+        # From the line of sight to a head, along which a crop puts the camera, to its real axis; calibration sets it.
         self.register_buffer("sight", torch.eye(3))
 
     @property
