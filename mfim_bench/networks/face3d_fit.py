@@ -21,6 +21,7 @@ self.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +57,13 @@ class Face:
     def angles(self) -> Tensor:
         """(B, 3) yaw, pitch, roll in radians."""
         return angles_of(self.rotation)
+
+
+class Prior(NamedTuple):
+    """Mean (B or 1, P) and precision (P, P) of the fit's unknowns."""
+
+    mean: Tensor
+    precision: Tensor
 
 
 def rotation_of(angles: Tensor) -> Tensor:
@@ -94,7 +102,7 @@ class HeadFit(nn.Module):
 
     Args:
         mean: (K, 3) mm.
-        shape_basis: (S, K, 3) mm per unit of a whitened coefficient (prior: N(0, 1) until `calibrate_prior`).
+        shape_basis: (S, K, 3) mm per unit of a whitened coefficient (prior: see ``shape_deviation``).
         expression_basis: (E, K, 3) mm at action 1.
         expression_mean: (E,) and
         expression_covariance: (E, E): the prior of the actions.
@@ -283,8 +291,8 @@ class HeadFit(nn.Module):
         out[..., CAMERA:] = torch.einsum("bvdc,kvc->bvdk", in_head, self.basis.to(x))
         return out.flatten(1, 2)
 
-    def prior(self, like: Tensor, guess: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Mean (B or 1, P) and precision (P, P) of the unknowns; rotation, scale and shift are left free."""
+    def prior(self, like: Tensor, guess: Tensor | None) -> Prior:
+        """Of the unknowns; rotation, scale and shift are left free."""
         size = CAMERA + self.shapes + self.actions
         mean, precision = like.new_zeros(1 if guess is None else len(guess), size), like.new_zeros(size, size)
         mean[:, CAMERA - 1] = self.inverse_distance[0]
@@ -300,7 +308,7 @@ class HeadFit(nn.Module):
             mean[:, CAMERA:] = guess
             covariance = self.guess_covariance.double() + 1e-5 * eye[CAMERA:, CAMERA:]
             precision[CAMERA:, CAMERA:] = torch.linalg.inv(covariance).to(like)
-        return mean, precision
+        return Prior(mean, precision)
 
     def start(self, landmarks: Tensor, deviations: Tensor) -> Fit:
         """The mean head under the scaled-orthographic camera nearest to the weighted least-squares affine one."""
@@ -344,39 +352,40 @@ class HeadFit(nn.Module):
         )
 
     def newton(
-        self,
-        fit: Fit,
-        landmarks: Tensor,
-        deviations: Tensor,
-        guess: Tensor | None = None,
-        damping: Tensor | None = None,
+        self, fit: Fit, landmarks: Tensor, deviations: Tensor, prior: Prior, damping: Tensor | None = None
     ) -> Tensor:
-        """(B, P) Gauss-Newton increment; differentiable by landmarks and guess (deviations count as given)."""
-        mean, precision = self.prior(landmarks, guess)
+        """(B, P) Gauss-Newton increment; differentiable by landmarks and the prior's mean (not by deviations)."""
+        vectors = self.noise_vectors.to(landmarks)
+        # W'W = floor² + V (2 floor G + G²) V' for the orthonormal V of `whiten`, so W need not meet the Jacobian.
+        extra = (2 * self.noise_floor + self.noise_gains) * self.noise_gains
+        floor = self.noise_floor.square()
         with torch.no_grad():
             inverse = (1 / deviations).repeat_interleave(2, 1)[..., None]
             # The direction needs few digits, the right side (where the optimum lies) and the solution need them.
-            jacobian = self.whiten(self.jacobian(fit.to(torch.float32)) * inverse.float())
-            normal = (jacobian.transpose(1, 2) @ jacobian).to(precision) + precision
-            jacobian = jacobian.to(precision)
+            jacobian = self.jacobian(fit.to(torch.float32)) * inverse.float()
+            across = self.noise_vectors.T @ jacobian
+            normal = floor * (jacobian.transpose(1, 2) @ jacobian)
+            normal = normal + across.transpose(1, 2) @ (extra[:, None] * across)
+            normal = normal.to(prior.precision) + prior.precision
+            jacobian = jacobian.to(prior.precision)
             # Unknowns differ by orders of magnitude in unit; a unit diagonal keeps the digits.
             unit = normal.diagonal(dim1=1, dim2=2).rsqrt()
             normal = normal * unit[:, :, None] * unit[:, None]
             if damping is not None:
                 normal.diagonal(dim1=1, dim2=2).add_(damping[:, None])
             factor = torch.linalg.cholesky(normal)
-        pull = (mean - self.unknowns(fit).detach()) @ precision
-        residual = self.whiten((landmarks - self.project(fit).detach()).flatten(1)[..., None] * inverse)
+        pull = (prior.mean - self.unknowns(fit).detach()) @ prior.precision
+        residual = (landmarks - self.project(fit).detach()).flatten(1)[..., None] * inverse
+        residual = floor.to(residual) * residual + vectors @ (extra.to(residual)[:, None] * (vectors.T @ residual))
         right = (jacobian.transpose(1, 2) @ residual)[..., 0] + pull
         return unit * torch.cholesky_solve((unit * right)[..., None], factor)[..., 0]
 
-    def cost(self, fit: Fit, landmarks: Tensor, deviations: Tensor, guess: Tensor | None = None) -> Tensor:
+    def cost(self, fit: Fit, landmarks: Tensor, deviations: Tensor, prior: Prior) -> Tensor:
         """(B,) negative log posterior up to a constant."""
-        mean, precision = self.prior(landmarks, guess)
         inverse = (1 / deviations).repeat_interleave(2, 1)[..., None]
         residual = self.whiten((landmarks - self.project(fit)).flatten(1)[..., None] * inverse)
-        off = self.unknowns(fit) - mean
-        return 0.5 * residual.square().sum((1, 2)) + 0.5 * ((off @ precision) * off).sum(1)
+        off = self.unknowns(fit) - prior.mean
+        return 0.5 * residual.square().sum((1, 2)) + 0.5 * ((off @ prior.precision) * off).sum(1)
 
     @torch.no_grad()
     def solve(self, landmarks: Tensor, deviations: Tensor, guess: Tensor | None = None, iterations: int = 8) -> Fit:
@@ -389,11 +398,12 @@ class HeadFit(nn.Module):
             iterations: Levenberg-Marquardt steps; a step that does not help is not taken.
         """
         fit = self.start(landmarks, deviations)
-        cost = self.cost(fit, landmarks, deviations, guess)
+        prior = self.prior(landmarks, guess)
+        cost = self.cost(fit, landmarks, deviations, prior)
         damping = torch.full_like(cost, 1e-5)
         for _ in range(iterations):
-            trial = self.step(fit, self.newton(fit, landmarks, deviations, guess, damping))
-            trial_cost = self.cost(trial, landmarks, deviations, guess)
+            trial = self.step(fit, self.newton(fit, landmarks, deviations, prior, damping))
+            trial_cost = self.cost(trial, landmarks, deviations, prior)
             better = trial_cost < cost
             column = better[:, None]
             fit = Fit(
@@ -412,4 +422,4 @@ class HeadFit(nn.Module):
         fit = self.solve(landmarks.detach(), deviations.detach(), still, iterations)
         if not (torch.is_grad_enabled() and landmarks.requires_grad):
             return fit
-        return self.step(fit, self.newton(fit, landmarks, deviations, guess))
+        return self.step(fit, self.newton(fit, landmarks, deviations, self.prior(landmarks, guess)))

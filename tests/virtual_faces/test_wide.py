@@ -22,7 +22,7 @@ def test_the_person_is_the_protocols_and_the_scene_is_drawn_again_the_same() -> 
 def test_ranges_and_shares() -> None:
     drawn = [wide.draw(600_000, k) for k in range(600)]
     pose = np.abs(np.rad2deg([d.scene.pose for d in drawn]))
-    assert (pose.max(0) <= [60, 30, 30]).all()
+    assert (pose.max(0) <= [60.01, 30.01, 30.01]).all()  # records are rounded
     assert (pose[:, 0] > 45).mean() > 0.1
     assert (pose[:, 1:] > 20).mean() > 0.1
     for name, share in (("glasses", 0.25), ("hat", 0.15), ("hand", 0.18)):

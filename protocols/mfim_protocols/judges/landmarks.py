@@ -115,7 +115,7 @@ def fit_loss(fit: HeadFit, landmarks: Tensor, deviations: Tensor, batch: Batch) 
     """
     with torch.no_grad():
         truth = fit.camera_of(batch["landmarks"], batch["pose"], batch["shape"], batch["expression"])
-    delta = fit.newton(truth, landmarks, deviations.detach().clamp_min(0.01))
+    delta = fit.newton(truth, landmarks, deviations.detach().clamp_min(0.01), fit.prior(landmarks, None))
     at = delta.shape[1] - fit.actions
     # The increment turns from the left, what the shape holds of a turn comes from the right.
     turn = (truth.rotation.transpose(1, 2) @ delta[:, :3, None])[..., 0]

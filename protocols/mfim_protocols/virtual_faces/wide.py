@@ -13,7 +13,7 @@ from mfim_protocols.virtual_faces.geometry import Portrait
 from mfim_protocols.virtual_faces.head import HeadModel
 from mfim_protocols.virtual_faces.record import Scene, Vec
 
-UNDER_HATS = ("bald", "buzz", "fade", "short", "long", "bob")
+UNDER_HATS = ("bald", "buzz", "fade")
 
 
 def draw(identity_seed: int, scene_seed: int) -> Portrait:
