@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 SIZE, ZOOM = 192, 0.9
 BACKBONE, CHANNELS, FOLD = "resnet18", (32, 64, 128, 256), 2
+FINE, CODE = 16, 64
+"""Channels of the squeezed map before the last, and numbers of its code [own choice]."""
 CHUNK = 32
 """Images a forward pass; fixed, so that memory does not grow with the number of frames."""
 
@@ -36,7 +38,8 @@ class LandmarkNet(nn.Module):
     """Image -> K landmarks and their log deviations, in units where the crop spans [-1, 1], and guessed coefficients.
 
     Blocks of ``fold`` x ``fold`` pixels enter as channels, so that a large crop costs what a small one does. The last
-    feature map is squeezed to a few channels and flattened, not averaged: where things are is the question.
+    feature map is squeezed to a few channels and flattened, not averaged: where things are is the question. So is the
+    one before, further still, to a short code: small motions are better seen in it.
 
     Args:
         start: (K, 2) mean landmarks, the output of an untrained network.
@@ -63,10 +66,14 @@ class LandmarkNet(nn.Module):
         self.backbone = timm.create_model(
             backbone, pretrained=False, features_only=True, in_chans=3 * fold**2, **arguments
         )
-        channels = self.backbone.feature_info.channels()[-1]
-        reduction = self.backbone.feature_info.reduction()[-1] * fold
+        finer, channels = self.backbone.feature_info.channels()[-2:]
+        sides = [-(-size // (r * fold)) for r in self.backbone.feature_info.reduction()[-2:]]
         self.squeeze = nn.Sequential(nn.Conv2d(channels, squeeze, 1, bias=False), nn.BatchNorm2d(squeeze), nn.ReLU())
-        wide = squeeze * (-(-size // reduction)) ** 2
+        self.fine = nn.Sequential(
+            nn.Conv2d(finer, FINE, 1, bias=False), nn.BatchNorm2d(FINE), nn.ReLU(), nn.Flatten(),
+            nn.Linear(FINE * sides[0] ** 2, CODE),
+        )  # fmt: skip
+        wide = squeeze * sides[1] ** 2 + CODE
         self.points = nn.Linear(wide, start.numel())
         self.deviation = nn.Linear(channels, len(start))
         self.guess = nn.Sequential(nn.Linear(wide, 256), nn.ReLU(), nn.Linear(256, guesses))
@@ -83,8 +90,8 @@ class LandmarkNet(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, 3, S, S) in [0, 1] -> landmarks (B, K, 2), log deviations (B, K), coefficients (B, C); float32."""
-        last = self.stages(images)[-1]
-        flat = self.squeeze(last).flatten(1)
+        *_, finer, last = self.stages(images)
+        flat = torch.cat([self.squeeze(last).flatten(1), self.fine(finer)], 1)
         points = self.points(flat).float()
         deviation = self.deviation(last.mean((2, 3))).float()
         return points.unflatten(1, (-1, 2)), deviation.clamp(-7.0, 1.0), self.guess(flat).float()
