@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import timm
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mfim_bench.faces.templates import crop, crop_matrix
 from mfim_bench.networks.face3d_fit import Fit, HeadFit
+from mfim_bench.networks.folded import Folded
 
 if TYPE_CHECKING:
     from mfim_bench.faces.detect import Face
@@ -62,12 +61,11 @@ class LandmarkNet(nn.Module):
         squeeze: int = 80,
     ) -> None:
         super().__init__()
-        self.size, self.fold = size, fold
-        self.backbone = timm.create_model(
-            backbone, pretrained=False, features_only=True, in_chans=3 * fold**2, **arguments
-        )
-        finer, channels = self.backbone.feature_info.channels()[-2:]
-        sides = [-(-size // (r * fold)) for r in self.backbone.feature_info.reduction()[-2:]]
+        self.size = size
+        self.backbone = Folded(backbone, fold, features_only=True, **arguments)
+        told = self.backbone.network.feature_info
+        finer, channels = told.channels()[-2:]
+        sides = [-(-size // (r * fold)) for r in told.reduction()[-2:]]
         self.squeeze = nn.Sequential(nn.Conv2d(channels, squeeze, 1, bias=False), nn.BatchNorm2d(squeeze), nn.ReLU())
         self.fine = nn.Sequential(
             nn.Conv2d(finer, FINE, 1, bias=False), nn.BatchNorm2d(FINE), nn.ReLU(), nn.Flatten(),
@@ -85,7 +83,7 @@ class LandmarkNet(nn.Module):
 
     def stages(self, images: Tensor) -> list[Tensor]:
         """(B, 3, S, S) in [0, 1] -> the backbone's feature maps, finest first."""
-        maps: list[Tensor] = self.backbone(F.pixel_unshuffle((images - 0.5) / 0.25, self.fold))
+        maps: list[Tensor] = self.backbone((images - 0.5) / 0.25)
         return maps
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import timm
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mfim_bench.faces.templates import crop, crop_matrix
+from mfim_bench.networks.folded import Folded
 
 if TYPE_CHECKING:
     from mfim_bench.faces.detect import Face
@@ -40,15 +39,13 @@ class HopeNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.backbone = timm.create_model(
-            BACKBONE, pretrained=False, in_chans=3 * FOLD**2, num_classes=3 * BINS, channels=CHANNELS
-        )
+        self.backbone = Folded(BACKBONE, FOLD, num_classes=3 * BINS, channels=CHANNELS)
         self.register_buffer("mean", torch.tensor(MEAN)[:, None, None], persistent=False)
         self.register_buffer("deviation", torch.tensor(DEVIATION)[:, None, None], persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) in [0, 1] -> (B, 3, 66) logits: yaw, pitch, roll."""
-        logits: Tensor = self.backbone(F.pixel_unshuffle((images - self.mean) / self.deviation, FOLD))
+        logits: Tensor = self.backbone((images - self.mean) / self.deviation)
         return logits.reshape(-1, 3, BINS)
 
 

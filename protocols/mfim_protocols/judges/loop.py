@@ -194,8 +194,7 @@ def train(
 def begin(network: nn.Module, start: Path | None) -> None:
     """Take what was learned from the file ``start``: the whole backbone, other layers where their sizes are ours.
 
-    A fit's priors come from the training faces, not from the file. A stem that saw single pixels is spread over the
-    folded ones, of which it then sees the mean.
+    A fit's priors come from the training faces, not from the file.
 
     Raises:
         UsageError: no such file, or it holds another backbone.
@@ -209,9 +208,6 @@ def begin(network: nn.Module, start: Path | None) -> None:
     taken, left = {}, []
     for name, value in ours.items():
         other = theirs.get(name)
-        if other is not None and other.ndim == 4 and value.shape[1] > other.shape[1]:
-            blocks = value.shape[1] // other.shape[1]
-            other = other.float().repeat_interleave(blocks, 1) / blocks
         if other is not None and other.shape == value.shape:
             taken[name] = other
         elif "backbone" in name or not theirs:
