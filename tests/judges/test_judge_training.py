@@ -138,3 +138,44 @@ def test_two_plugins_share_one_group() -> None:
     assert {c.name for c in first.registered_commands} == {"judge-face3d", "judge-hopenet"}
     judges = {c.name for c in group(app, "judges").registered_commands}
     assert judges == {"measure", "floors", "card", "overlay"}
+
+
+def test_a_folded_backbone_sees_the_blocks_in_order_and_fold_one_changes_nothing() -> None:
+    import timm
+
+    from mfim_bench.networks.folded import Folded
+
+    torch.manual_seed(0)
+    plain = Folded("resnet18", 1, features_only=True, channels=(8, 8, 8, 8)).eval()
+    images = torch.rand(1, 3, 64, 64)
+    same = timm.create_model("resnet18", features_only=True, channels=(8, 8, 8, 8)).eval()
+    same.load_state_dict(plain.network.state_dict())
+    torch.testing.assert_close(plain(images)[-1], same(images)[-1])
+    folded = Folded("resnet18", 2, features_only=True, channels=(8, 8, 8, 8)).eval()
+    assert folded.network.conv1.weight.shape[1:] == (12, 3, 3)
+    assert [m.shape[-1] for m in folded(images)] == [m.shape[-1] for m in plain(images[..., ::2, ::2])]
+    # A stem that takes one pixel of each block sees the picture at half the size.
+    with torch.no_grad():
+        folded.network.conv1.weight.zero_()
+        folded.network.conv1.weight[0, 0, 1, 1] = 1.0  # red, the block's first pixel
+        seen = folded.network.conv1(torch.nn.functional.pixel_unshuffle(images, 2))
+    torch.testing.assert_close(seen[0, 0], images[0, 0, ::4, ::4])
+
+
+def test_batches_depend_on_the_step_alone(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    """Threads that load ahead, and a run cut in two, see what one run without them sees."""
+    faces = data.load([folders[0]])
+    seen: dict[str, list[float]] = {}
+    for name, stops, loaders in (("one", [4], 0), ("threads", [4], 2), ("cut", [2, 4], 0)):
+        task = hopenet_training.PoseTask(faces, data.Cropper("box", hopenet.SIZE, 1.0))
+        seen[name] = []
+
+        def loss(model, batch, progress, name=name, task=task):  # type: ignore[no-untyped-def]
+            seen[name].append(float(batch["images"].sum()))
+            return task.loss(model, batch, progress)
+
+        for steps in stops:
+            settings = loop.Settings(tmp_path / f"{name}.safetensors", 10, steps=steps, batch=4, loaders=loaders)
+            loop.train(hopenet.HopeNet(), task.batch, loss, settings)
+    assert seen["one"] == seen["threads"] == seen["cut"]
+    assert len(set(seen["one"])) == 4
