@@ -20,7 +20,7 @@ from mfim_bench.networks.face3d_fit import Face, Fit, HeadFit, rotation_of
 from mfim_protocols.judges.data import Cropper, Faces
 from mfim_protocols.judges.loop import Batch, autocast, images_of
 
-FIT_FROM, FIT_WEIGHT, GUESS_WEIGHT = 0.5, 0.1, 0.2
+FIT_FROM, FIT_WEIGHT, GUESS_WEIGHT, POINT_WEIGHT = 0.5, 0.1, 0.2, 20.0
 """The fit's vertex-space loss enters after this share of the run, with this weight; the guess's is there from the start
 [own choice].
 """
@@ -75,12 +75,17 @@ class LandmarkTask:
         return self.rows(rng.choice(count, min(size, count), replace=False), rng, train=True)
 
     def loss(self, model: nn.Module, batch: Batch, progress: float) -> Tensor:
-        """Gaussian negative log likelihood of the landmarks; later also the error of the head they lead to."""
+        """Distance of the landmarks, likelihood of their deviations, error of the guess; later also of the fit.
+
+        The likelihood does not move the landmarks: it would all but forget those that are hard to find, whose
+        deviations are large (M. Seitzer et al., "On the pitfalls of heteroscedastic uncertainty estimation", 2022).
+        """
         assert isinstance(model, Face3d)
         with autocast(batch["images"].device):
             landmarks, log_deviation, guess = model.net(self.prepare(batch["images"]))
         off = (landmarks - batch["landmarks"]).square().sum(-1)
-        value: Tensor = (2 * log_deviation + 0.5 * off * torch.exp(-2 * log_deviation)).mean()
+        value: Tensor = (2 * log_deviation + 0.5 * off.detach() * torch.exp(-2 * log_deviation)).mean()
+        value = value + POINT_WEIGHT * (off + 1e-6).sqrt().mean()
         value = value + GUESS_WEIGHT * guess_loss(model.fit, guess, batch)
         if progress >= FIT_FROM:
             value = value + FIT_WEIGHT * fit_loss(model.fit, landmarks, log_deviation.exp(), batch)
