@@ -14,8 +14,8 @@ out half as large: the distance weighs a component by what can be observed of it
 
 What is reported. No photograph shows a head's absolute size, and "turned down" and "chin drawn in" are one motion of
 the shape model. `HeadFit.aligned` therefore moves the neutral face onto the mean face by the similarity that brings
-their vertices nearest (Procrustes; Umeyama 1991): shape is what is left, and the pose of a face is that of its aligned
-self.
+their vertices nearest (Procrustes; Umeyama 1991), the front of the face counting most: shape is what is left, and the
+pose of a face is that of its aligned self.
 """
 
 from __future__ import annotations
@@ -106,6 +106,7 @@ class HeadFit(nn.Module):
         expression_basis: (E, K, 3) mm at action 1.
         expression_mean: (E,) and
         expression_covariance: (E, E): the prior of the actions.
+        weights: (K,) how much a vertex counts when faces are aligned; None = all alike.
     """
 
     mean: Tensor
@@ -119,6 +120,7 @@ class HeadFit(nn.Module):
     noise_floor: Tensor
     guess_covariance: Tensor
     sight: Tensor
+    weights: Tensor
 
     def __init__(
         self,
@@ -127,6 +129,7 @@ class HeadFit(nn.Module):
         expression_basis: Tensor,
         expression_mean: Tensor,
         expression_covariance: Tensor,
+        weights: Tensor | None = None,
         rank: int = 96,
     ) -> None:
         super().__init__()
@@ -136,6 +139,7 @@ class HeadFit(nn.Module):
         self.register_buffer("expression_mean", expression_mean)
         self.register_buffer("expression_covariance", expression_covariance)
         self.register_buffer("shape_deviation", torch.ones(self.shapes))
+        self.register_buffer("weights", torch.ones(len(mean)) if weights is None else weights)
         # Mean and deviation of one over the camera's distance (1/mm); calibration replaces it.
         self.register_buffer("inverse_distance", torch.tensor([1 / 800, 1 / 1600]))
         # How the network's errors hang together, in units of the deviations it states; calibration replaces it.
@@ -191,15 +195,15 @@ class HeadFit(nn.Module):
 
     def aligned(self, rotation: Tensor, shape: Tensor, expression: Tensor) -> Face:
         """The face of a head: (B, 3, 3), (B, S), (B, E) -> `Face`; differentiable."""
-        mean = self.mean.to(shape)
-        centre = mean.mean(0)
+        mean, weights = self.mean.to(shape), (self.weights / self.weights.sum()).to(shape)[:, None]
+        centre = (weights * mean).sum(0)
         neutral = self.vertices(shape, torch.zeros_like(expression))
-        solid = neutral - neutral.mean(1, keepdim=True)
-        u, values, vt = torch.linalg.svd(torch.einsum("kc,bkd->bcd", mean - centre, solid))
+        solid = neutral - (weights * neutral).sum(1, keepdim=True)
+        u, values, vt = torch.linalg.svd(torch.einsum("kc,bkd->bcd", weights * (mean - centre), solid))
         sign = torch.ones_like(values)
         sign[:, 2] = torch.det(u @ vt).sign()
         turn = u @ (sign[..., None] * vt)
-        scale = ((values * sign).sum(1) / solid.square().sum((1, 2)))[:, None, None]
+        scale = ((values * sign).sum(1) / (weights * solid.square()).sum((1, 2)))[:, None, None]
         moved = torch.einsum("bk,kvc->bvc", expression, self.expression_basis.to(expression))
         back = turn.transpose(1, 2)
         return Face(scale * solid @ back + centre, scale * moved @ back, rotation @ back)
@@ -210,13 +214,15 @@ class HeadFit(nn.Module):
         Returns:
             (S, K, 3) mm: the shape basis without what a similarity can do; (S, 3) radians: the rotation it held.
         """
-        x, y, z = (self.mean - self.mean.mean(0)).T
+        weights = (self.weights / self.weights.sum())[:, None]
+        x, y, z = (self.mean - (weights * self.mean).sum(0)).T
         zero, one = torch.zeros_like(x), torch.ones_like(x)
         turns = [torch.stack(v, -1) for v in ((zero, -z, y), (z, zero, -x), (-y, x, zero))]
         moves = [torch.stack([one if k == c else zero for k in range(3)], -1) for c in range(3)]
         span = torch.stack([v.flatten() for v in [*turns, *moves, torch.stack([x, y, z], -1)]], 1)
         flat = self.shape_basis.flatten(1)
-        part = torch.linalg.lstsq(span, flat.T).solution
+        root = weights.sqrt().repeat_interleave(3, 0)
+        part = torch.linalg.lstsq(root * span, root * flat.T).solution
         return (flat - (span @ part).T).unflatten(1, (-1, 3)), part[:3].T
 
     def camera_of(self, landmarks: Tensor, pose: Tensor, shape: Tensor, expression: Tensor) -> Fit:

@@ -194,3 +194,31 @@ def test_the_line_of_sight_is_learned_and_leaves_shape_alone() -> None:
     seen = fit.face(truth)
     torch.testing.assert_close(seen.rotation, lower @ bare.rotation, atol=1e-6, rtol=0)
     torch.testing.assert_close(seen.neutral, bare.neutral)
+
+
+def test_what_counts_nothing_does_not_align() -> None:
+    """A bump on vertices of weight 0 neither turns nor scales the face."""
+    head = HeadModel.load()
+    mean = torch.from_numpy(head.mean[head.dense])
+    weights = (mean[:, 1] > mean[:, 1].median()).float()
+    bump = torch.zeros(1, 320, 3)
+    bump[0, weights == 0] = torch.tensor([0.0, -3.0, 8.0])
+    fit = HeadFit(mean, bump, torch.zeros(1, 320, 3), torch.zeros(1), torch.eye(1), weights)
+    face = fit.aligned(torch.eye(3)[None].double(), torch.ones(1, 1).double(), torch.zeros(1, 1).double())
+    torch.testing.assert_close(face.neutral[0], (mean + bump[0]).double(), atol=1e-3, rtol=0)
+    torch.testing.assert_close(face.rotation[0], torch.eye(3).double(), atol=1e-5, rtol=0)
+    tangent, turned = fit.tangents()
+    torch.testing.assert_close(tangent, bump, atol=1e-3, rtol=0)
+    assert float(turned.abs().max()) < 1e-4
+
+
+def test_how_far_alignment_turns_the_heads_that_are_drawn() -> None:
+    """The degrees that docs/judges.md gives."""
+    from mfim_protocols.judges.data import head_fit
+    from mfim_protocols.virtual_faces.record import SHAPE_SPREAD
+
+    fit = head_fit()
+    for weights, degrees in ((fit.weights.clone(), 1.4), (torch.ones(320), 2.9)):
+        fit.weights.copy_(weights)
+        turned = fit.tangents()[1] * torch.from_numpy(SHAPE_SPREAD).float()[:, None]
+        assert float(turned[:, 0].square().sum().sqrt().rad2deg()) == pytest.approx(degrees, abs=0.1)

@@ -18,6 +18,7 @@ from mfim_bench.faces.templates import CropTemplate, crop, crop_matrix
 from mfim_bench.networks.face3d_fit import HeadFit, rotation_of
 from mfim_protocols.judges import augment
 from mfim_protocols.virtual_faces.head import HeadModel
+from mfim_protocols.virtual_faces.landmarks import front_weights
 from mfim_protocols.virtual_faces.shards import Images, Shards
 
 F32 = NDArray[np.float32]
@@ -102,6 +103,7 @@ def head_fit(faces: Faces | None = None) -> HeadFit:
         tensor(head.expression_basis[:, head.dense]),
         tensor(expression.mean(0)),
         tensor(np.cov(expression.T)),
+        tensor(front_weights(head.mean.astype(np.float64), head.triangles, head.part)[head.dense]),
     )
     if faces is not None:
         fit.shape_deviation.copy_(tensor(faces.shape.std(0)))
