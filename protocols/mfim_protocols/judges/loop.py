@@ -75,8 +75,7 @@ def average(ema: nn.Module, model: nn.Module, step: int) -> None:
     """Exponential moving average of the weights; its memory grows with the run, to 500 steps. Statistics are copied."""
     keep = min(0.998, (1 + step) / (10 + step))
     with torch.no_grad():
-        for old, new in zip(ema.parameters(), model.parameters(), strict=True):
-            old.lerp_(new, 1 - keep)
+        torch._foreach_lerp_(list(ema.parameters()), list(model.parameters()), 1 - keep)
         for kept, now in zip(ema.buffers(), model.buffers(), strict=True):
             kept.copy_(now)
 
@@ -110,6 +109,7 @@ def train(
     optimiser = torch.optim.AdamW(
         [{"params": matrices, "weight_decay": settings.decay}, {"params": others, "weight_decay": 0.0}],
         lr=settings.rate,
+        fused=True,
     )
     step, spent, first, last = 0, 0.0, math.nan, math.nan
     if settings.checkpoint.is_file():
@@ -220,8 +220,10 @@ def begin(network: nn.Module, start: Path | None) -> None:
 
 
 def autocast(device: torch.device) -> torch.autocast:
-    """bf16 where matrix units run it at twice the speed; where they are missing it can be ten times slower."""
-    fast = device.type != "cpu" or torch.cpu._is_amx_tile_supported()
+    """bf16 where the processor has instructions for it: twice the speed; where they are missing it can be ten times
+    slower.
+    """
+    fast = device.type != "cpu" or torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     return torch.autocast(device.type, torch.bfloat16, enabled=fast)
 
 
