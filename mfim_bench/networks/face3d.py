@@ -1,7 +1,7 @@
 """The open 3DMM judge: dense landmarks with their uncertainty, and a head model fitted to them.
 
 Crop: the ``box`` template (upright, no roll removed) at `ZOOM`, `SIZE` px, RGB in [0, 1], (x - 0.5) / 0.25. A small
-ResNet states for each of K vertices where it is and how sure that is, and guesses the head's coefficients;
+ResNet states for each of K vertices where it is and how sure that is, and guesses the head's coefficients and pose;
 `face3d_fit.HeadFit` turns that into a head. Features are in millimetres at the K vertices (the front of the face), so
 that their RMS is the distance, whatever the coefficients.
 """
@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mfim_bench.faces.templates import crop, crop_matrix
-from mfim_bench.networks.face3d_fit import Fit, HeadFit
+from mfim_bench.networks.face3d_fit import Face, Fit, HeadFit
 from mfim_bench.networks.folded import Folded
 
 if TYPE_CHECKING:
-    from mfim_bench.faces.detect import Face
+    from mfim_bench.faces.detect import Face as FoundFace
     from mfim_bench.measure import Features
 
 SIZE, ZOOM = 192, 0.9
@@ -34,7 +34,7 @@ CHUNK = 32
 
 
 class LandmarkNet(nn.Module):
-    """Image -> K landmarks and their log deviations, in units where the crop spans [-1, 1], and guessed coefficients.
+    """Image -> K landmarks and their log deviations, in units where the crop spans [-1, 1], and a guess of the head.
 
     Blocks of ``fold`` x ``fold`` pixels enter as channels, so that a large crop costs what a small one does. The last
     feature map is squeezed to a few channels and flattened, not averaged: where things are is the question. So is the
@@ -42,7 +42,7 @@ class LandmarkNet(nn.Module):
 
     Args:
         start: (K, 2) mean landmarks, the output of an untrained network.
-        guesses: how many coefficients to guess.
+        guesses: how many numbers to guess, `HeadFit.guesses`.
         backbone: name of a timm network that takes ``features_only``.
         arguments: for timm.
         size: side S of the square input.
@@ -87,7 +87,7 @@ class LandmarkNet(nn.Module):
         return maps
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, 3, S, S) in [0, 1] -> landmarks (B, K, 2), log deviations (B, K), coefficients (B, C); float32."""
+        """(B, 3, S, S) in [0, 1] -> landmarks (B, K, 2), log deviations (B, K), guess (B, G); float32."""
         *_, finer, last = self.stages(images)
         flat = torch.cat([self.squeeze(last).flatten(1), self.fine(finer)], 1)
         points = self.points(flat).float()
@@ -102,18 +102,23 @@ class Face3d(nn.Module):
         super().__init__()
         self.net, self.fit = net, fit
 
-    def forward(self, images: Tensor, iterations: int = 8) -> Fit:
-        """(B, 3, S, S) in [0, 1] -> fitted heads, float64 (the normal equations lose digits in float32)."""
-        landmarks, deviations, guess = (part.double() for part in self.net(images))
-        fit: Fit = self.fit(landmarks, deviations.exp(), guess, iterations)
-        return fit
+    def forward(self, images: Tensor, iterations: int = 8) -> tuple[Fit, Face]:
+        """(B, 3, S, S) in [0, 1] -> fitted heads and what is reported of them.
+
+        In float64, autocast or not: the normal equations lose digits in float32.
+        """
+        seen = self.net(images)
+        with torch.autocast(images.device.type, enabled=False):
+            landmarks, deviations, guess = (part.double() for part in seen)
+            fit: Fit = self.fit(landmarks, deviations.exp(), guess, iterations)
+            return fit, self.fit.face(fit, guess)
 
 
 def build(fit: HeadFit, start: Tensor | None = None) -> Face3d:
     """The judge's architecture around a head model."""
     if start is None:
         start = torch.zeros(len(fit.mean), 2)
-    net = LandmarkNet(start, len(fit.basis), BACKBONE, {"channels": CHANNELS}, SIZE, FOLD)
+    net = LandmarkNet(start, fit.guesses, BACKBONE, {"channels": CHANNELS}, SIZE, FOLD)
     return Face3d(net, fit)
 
 
@@ -139,7 +144,7 @@ class Face3dJudge:
         self.device = device
 
     @torch.no_grad()
-    def features(self, images: Sequence[NDArray[np.uint8]], faces: Sequence[Face]) -> Features:
+    def features(self, images: Sequence[NDArray[np.uint8]], faces: Sequence[FoundFace]) -> Features:
         """Heads of N frames.
 
         Args:
@@ -168,8 +173,7 @@ class Face3dJudge:
         for start in range(0, len(images), CHUNK):
             assert crops is not None
             part = torch.from_numpy(crops[start : start + CHUNK]).to(self.device).permute(0, 3, 1, 2).float() / 255
-            fit = self.network(part)
-            face = model.face(fit)
+            fit, face = self.network(part)
             columns["shape_vertices"].append(face.neutral.flatten(1))
             columns["expression_vertices"].append(face.expression.flatten(1))
             columns["pose"].append(face.angles)

@@ -97,6 +97,15 @@ def small_rotation(omega: Tensor) -> Tensor:
     return out
 
 
+def rotation_vector(rotation: Tensor) -> Tensor:
+    """(B, 3, 3) -> (B, 3), the inverse of `small_rotation` for turns of less than 180°."""
+    skew = rotation - rotation.transpose(1, 2)
+    twice = torch.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], -1)
+    cosine = ((rotation.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2).clamp(-0.9999, 1 - 1e-7)
+    angle = cosine.acos()
+    return (angle / (2 * angle.sin()))[:, None] * twice
+
+
 class HeadFit(nn.Module):
     """The head model at the K landmark vertices, its priors, and the fit.
 
@@ -120,6 +129,7 @@ class HeadFit(nn.Module):
     noise_floor: Tensor
     guess_covariance: Tensor
     sight: Tensor
+    blend: Tensor
     weights: Tensor
 
     def __init__(
@@ -150,6 +160,8 @@ class HeadFit(nn.Module):
         self.register_buffer("guess_covariance", torch.eye(len(self.basis)))
         # From the line of sight to a head, along which a crop puts the camera, to its real axis; calibration sets it.
         self.register_buffer("sight", torch.eye(3))
+        # How far the pose goes from the fitted to the guessed one, an axis each in the camera's; calibration sets it.
+        self.register_buffer("blend", torch.zeros(3, 3))
 
     @property
     def shape_basis(self) -> Tensor:
@@ -158,6 +170,11 @@ class HeadFit(nn.Module):
     @property
     def expression_basis(self) -> Tensor:
         return self.basis[self.shapes :]
+
+    @property
+    def guesses(self) -> int:
+        """Numbers that a network guesses: coefficients, then yaw, pitch and roll of the aligned face."""
+        return len(self.basis) + 3
 
     def calibrate_noise(self, errors: Tensor) -> None:
         """Learn the correlation of the network's errors.
@@ -189,9 +206,20 @@ class HeadFit(nn.Module):
         u, _, vt = torch.linalg.svd((true @ found.transpose(1, 2)).double().sum(0))
         self.sight.copy_(u @ torch.diag(torch.tensor([1, 1, float(torch.det(u @ vt))], dtype=u.dtype)) @ vt)
 
-    def face(self, fit: Fit) -> Face:
-        """What is reported of a fit."""
-        return self.aligned(self.sight.to(fit.rotation) @ fit.rotation, fit.shape, fit.expression)
+    def calibrate_blend(self, found: Tensor, guessed: Tensor, true: Tensor) -> None:
+        """Learn how far to follow a guessed pose: least squares on rotations (N, 3, 3) and angles (N, 3)."""
+        back = found.double().transpose(1, 2)
+        towards, wanted = rotation_vector(rotation_of(guessed.double()) @ back), rotation_vector(true.double() @ back)
+        self.blend.copy_(torch.linalg.lstsq(towards, wanted).solution.T)
+
+    def face(self, fit: Fit, guess: Tensor | None = None) -> Face:
+        """What is reported of a fit; with the network's ``guess`` (B, S + E + 3) its pose is heard too."""
+        face = self.aligned(self.sight.to(fit.rotation) @ fit.rotation, fit.shape, fit.expression)
+        if guess is None:
+            return face
+        towards = rotation_vector(rotation_of(guess[:, -3:].to(fit.rotation)) @ face.rotation.transpose(1, 2))
+        turn = small_rotation(towards @ self.blend.to(towards).T)
+        return Face(face.neutral, face.expression, turn @ face.rotation)
 
     def aligned(self, rotation: Tensor, shape: Tensor, expression: Tensor) -> Face:
         """The face of a head: (B, 3, 3), (B, S), (B, E) -> `Face`; differentiable."""
@@ -311,7 +339,7 @@ class HeadFit(nn.Module):
             covariance = self.expression_covariance.double() + 1e-4 * eye[at:, at:]
             precision[at:, at:] = torch.linalg.inv(covariance).to(like)
         else:
-            mean[:, CAMERA:] = guess
+            mean[:, CAMERA:] = guess[:, : len(self.basis)]
             covariance = self.guess_covariance.double() + 1e-5 * eye[CAMERA:, CAMERA:]
             precision[CAMERA:, CAMERA:] = torch.linalg.inv(covariance).to(like)
         return Prior(mean, precision)
@@ -400,7 +428,7 @@ class HeadFit(nn.Module):
         Args:
             landmarks: (B, K, 2) in any unit (the camera's scale follows it).
             deviations: (B, K) standard deviation of each landmark, in the same unit.
-            guess: (B, S + E) coefficients to take for the prior's mean; None = the training faces' mean.
+            guess: (B, S + E or more) coefficients to take for the prior's mean; None = the training faces' mean.
             iterations: Levenberg-Marquardt steps; a step that does not help is not taken.
         """
         fit = self.start(landmarks, deviations)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mfim_bench.networks.face3d_fit import Fit, HeadFit, angles_of, rotation_of
+from mfim_bench.networks.face3d_fit import Fit, HeadFit, angles_of, rotation_of, rotation_vector, small_rotation
 from mfim_protocols.virtual_faces.head import HeadModel, rotation
 
 
@@ -194,6 +194,30 @@ def test_the_line_of_sight_is_learned_and_leaves_shape_alone() -> None:
     seen = fit.face(truth)
     torch.testing.assert_close(seen.rotation, lower @ bare.rotation, atol=1e-6, rtol=0)
     torch.testing.assert_close(seen.neutral, bare.neutral)
+
+
+def test_rotation_vectors_go_there_and_back() -> None:
+    omega = 0.8 * torch.randn(20, 3, generator=torch.Generator().manual_seed(7)).double()
+    omega[0] = 0
+    torch.testing.assert_close(rotation_vector(small_rotation(omega)), omega, atol=1e-9, rtol=1e-6)
+
+
+def test_a_guessed_pose_is_followed_as_far_as_it_was_right() -> None:
+    """Of the way from the fitted to the guessed pose the truth lies at 30 % about x, 80 % about y and nowhere about z:
+    that is learned, and moves the pose only.
+    """
+    fit, truth = model(), heads(40)
+    towards = 0.05 * torch.randn(40, 3, generator=torch.Generator().manual_seed(8)).double()
+    share = torch.tensor([0.3, 0.8, 0.0]).double()
+    bare = fit.face(truth)
+    guessed = angles_of(small_rotation(towards) @ bare.rotation)
+    true = small_rotation(towards * share) @ bare.rotation
+    fit.calibrate_blend(bare.rotation, guessed, true)
+    torch.testing.assert_close(fit.blend, torch.diag(share).float(), atol=1e-4, rtol=0)
+    guess = torch.cat([torch.zeros(40, len(fit.basis)).double(), guessed], 1)
+    face = fit.face(truth, guess)
+    torch.testing.assert_close(face.rotation, true, atol=1e-5, rtol=0)
+    torch.testing.assert_close(face.neutral, bare.neutral)
 
 
 def test_what_counts_nothing_does_not_align() -> None:

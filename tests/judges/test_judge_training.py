@@ -61,7 +61,9 @@ def test_face3d_training_lowers_the_loss_and_writes_a_file(
     assert figures["loss"]["last"] < figures["loss"]["first"]  # type: ignore[index]
     assert set(figures["validation"]) == {"clean", "degraded", "fit_alone", "guess_alone", "ceiling"}  # type: ignore[call-overload]
     network = face3d.load(settings.out)
-    assert torch.isfinite(network(torch.rand(2, 3, face3d.SIZE, face3d.SIZE)).shape).all()
+    fit, face = network(torch.rand(2, 3, face3d.SIZE, face3d.SIZE))
+    assert torch.isfinite(fit.shape).all()
+    assert torch.isfinite(face.angles).all()
 
 
 def test_a_run_begins_from_weights_but_keeps_its_own_priors(folders: tuple[Path, Path], tmp_path: Path) -> None:

@@ -55,8 +55,7 @@ def test_distance_of_outputs_is_millimetres(face3d: networks.Face3dSupervisor) -
     out = face3d(images)
     core = face3d.core
     with torch.no_grad():
-        fit = core(networks.centre_part(images, networks.PART["supervisor-face3d"]), networks.ITERATIONS)
-    face = core.fit.face(fit)
+        _, face = core(networks.centre_part(images, networks.PART["supervisor-face3d"]), networks.ITERATIONS)
     for name, vertices in (("shape", face.neutral), ("expression", face.expression)):
         rms = (vertices[0] - vertices[1]).square().sum(-1).mean().sqrt()
         torch.testing.assert_close((out[name][0] - out[name][1]).norm().double(), rms, rtol=1e-3, atol=1e-3)

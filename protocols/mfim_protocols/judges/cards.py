@@ -35,7 +35,7 @@ def load(name: str) -> Figures:
     Raises:
         UsageError: there is no such card.
     """
-    path = files("mfim_protocols.judges") / "cards" / f"{name}.json"
+    path = files("mfim_protocols.judges") / "figures" / f"{name}.json"
     if not path.is_file():
         raise UsageError(f"no card {name!r}")
     figures: Figures = json.loads(path.read_text())

@@ -58,17 +58,20 @@ class LandmarkTask:
 
     def rows(self, index: NDArray[np.int64], rng: np.random.Generator, train: bool, worn: bool = False) -> Batch:
         """Crops of the given faces with their truth in the crop's axes and in the network's units."""
-        crops, landmarks, poses, scales = [], [], [], []
+        crops, landmarks, poses, angles, scales = [], [], [], [], []
         for i in map(int, index):
             crop, matrix = self.cropper.cut(self.faces, i, rng, train, worn)
             crops.append(crop)
             landmarks.append(in_crop(matrix, self.faces.dense[i], self.cropper.size) / self.visible)
-            poses.append(self.faces.pose[i] + np.array([0, 0, crop_turn(matrix)], np.float32))
+            turn = np.array([0, 0, crop_turn(matrix)], np.float32)
+            poses.append(self.faces.pose[i] + turn)
+            angles.append(self.faces.face_pose[i] + turn)
             scales.append(self.cropper.size * self.visible / (2 * np.hypot(matrix[0, 0], matrix[1, 0])))
         return {
             "images": images_of(crops),
             "landmarks": torch.from_numpy(np.stack(landmarks)).float(),
             "pose": torch.from_numpy(np.stack(poses)).float(),
+            "angles": torch.from_numpy(np.stack(angles)).float(),
             "shape": torch.from_numpy(self.faces.shape[index]),
             "expression": torch.from_numpy(self.faces.expression[index]),
             "pixels": torch.tensor(scales),  # image pixels a unit of the crop
@@ -113,9 +116,12 @@ def weighed(fit: HeadFit, shape: Tensor, expression: Tensor, turn: Tensor | None
 
 
 def guess_loss(fit: HeadFit, guess: Tensor, batch: Batch) -> Tensor:
-    """Error of the guessed coefficients, see `weighed`; a little also of the shape's own, for what pose can undo."""
-    shape, expression = guess[:, : fit.shapes] - batch["shape"], guess[:, fit.shapes :] - batch["expression"]
-    return weighed(fit, shape, expression) + 0.02 * shape.square().mean()
+    """Error of the guess, see `weighed`; a little also of the shape's coefficients, for what pose can undo."""
+    size = len(fit.basis)
+    shape, expression = guess[:, : fit.shapes] - batch["shape"], guess[:, fit.shapes : size] - batch["expression"]
+    degrees = ((guess[:, size:] - batch["angles"]) * (180 / np.pi)).square().mean(1)
+    turned = (degrees + 1e-2).sqrt().mean() / TYPICAL["degrees"]
+    return weighed(fit, shape, expression) + turned + 0.02 * shape.square().mean()
 
 
 def fit_loss(fit: HeadFit, landmarks: Tensor, deviations: Tensor, batch: Batch) -> Tensor:
@@ -134,7 +140,7 @@ def fit_loss(fit: HeadFit, landmarks: Tensor, deviations: Tensor, batch: Batch) 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a network says of N images: landmarks (N, K, 2), deviations (N, K), guess (N, S + E)."""
+    """What a network says of N images: landmarks (N, K, 2), deviations (N, K), guess (N, S + E + 3)."""
 
     landmarks: Tensor
     deviations: Tensor
@@ -164,6 +170,14 @@ def solve(model: HeadFit, seen: Seen, guessed: bool = True, size: int = 32) -> F
     return Fit(*(torch.cat([getattr(p, n) for p in parts]) for n in ("rotation", "camera", "shape", "expression")))
 
 
+def guessed(model: HeadFit, guess: Tensor) -> Face:
+    """The face that a guess (B, S + E + 3) speaks of, without any fit."""
+    size = len(model.basis)
+    angles = rotation_of(guess[:, size:])
+    face = model.aligned(angles, guess[:, : model.shapes], guess[:, model.shapes : size])
+    return Face(face.neutral, face.expression, angles)
+
+
 def true_face(model: HeadFit, batch: Batch) -> Face:
     """The aligned face of the truth."""
     return model.aligned(rotation_of(batch["pose"].double()), batch["shape"].double(), batch["expression"].double())
@@ -182,7 +196,7 @@ def calibrate(model: Face3d, task: LandmarkTask, seed: int, limit: int = 4000) -
     fit = model.fit
     fit.inverse_distance.copy_(torch.stack([inverse.mean(), inverse.std().clamp_min(1e-5)]))
     fit.calibrate_noise(((seen.landmarks - batch["landmarks"]) / seen.deviations[..., None]).flatten(1))
-    fit.calibrate_guess(seen.guess - torch.cat([batch["shape"], batch["expression"]], 1))
+    fit.calibrate_guess(seen.guess[:, : len(fit.basis)] - torch.cat([batch["shape"], batch["expression"]], 1))
     # Neither error is quite Gaussian, and one network made both: a factor on each, by search.
     floor, gains, covariance = fit.noise_floor.clone(), fit.noise_gains.clone(), fit.guess_covariance.clone()
     few = slice(0, None, max(len(index) // 240, 1))
@@ -205,7 +219,9 @@ def calibrate(model: Face3d, task: LandmarkTask, seed: int, limit: int = 4000) -
         tried = [(f, best[1]) if side == 0 else (best[0], f) for f in (0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 4.5)]
         best = min(tried, key=cost)
     apply(*best)
-    fit.calibrate_sight(fit.face(solve(fit, sample)).rotation, true.rotation)
+    found = solve(fit, sample)
+    fit.calibrate_sight(fit.face(found).rotation, true.rotation)
+    fit.calibrate_blend(fit.face(found).rotation, sample.guess[:, -3:], true.rotation)
     return {"landmark_factor": best[0], "guess_factor": best[1], "images": float(len(index))}
 
 
@@ -257,7 +273,7 @@ def compare(found: Face, true: Face, identity: NDArray[np.int64]) -> dict[str, f
 def evaluate(model: Face3d, task: LandmarkTask, seed: int = 0, limit: int = 1000) -> dict[str, dict[str, float]]:
     """Figures on faces of other identities: clean and worn crops; and on the clean ones, of what else was tried.
 
-    ``fit_alone`` has no guess in it, ``guess_alone`` no fit (the pose is the first's), ``ceiling`` fits true landmarks.
+    ``fit_alone`` has no guess in it, ``guess_alone`` no fit, ``ceiling`` fits true landmarks.
     """
     index = np.random.default_rng([seed, 5]).permutation(len(task.faces))[:limit]
     identity = task.faces.identity[index]
@@ -269,14 +285,12 @@ def evaluate(model: Face3d, task: LandmarkTask, seed: int = 0, limit: int = 1000
         found = solve(fit, seen)
         pixels = (seen.landmarks - batch["landmarks"]).norm(dim=-1).mean(1) * batch["pixels"]
         figures[name] = {"images": len(index), "landmark_px": float(pixels.mean())}
-        figures[name] |= compare(fit.face(found), true, identity)
+        figures[name] |= compare(fit.face(found, seen.guess), true, identity)
         if worn:
             continue
         alone = solve(fit, seen, guessed=False)
         figures["fit_alone"] = compare(fit.face(alone), true, identity)
-        guess = seen.guess.double()
-        bare = Fit(alone.rotation, alone.camera, guess[:, : fit.shapes], guess[:, fit.shapes :])
-        figures["guess_alone"] = compare(fit.face(bare), true, identity)
+        figures["guess_alone"] = compare(guessed(fit, seen.guess.double()), true, identity)
         figures["ceiling"] = compare(fit.face(ceiling(fit, batch)), true, identity)
     return {k: {n: round(v, 4) for n, v in f.items()} for k, f in figures.items()}
 

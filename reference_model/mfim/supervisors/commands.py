@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
             Path | None, typer.Option("--data", help="Where the held-out renders are kept; default: the user's cache.")
         ] = None,
     ) -> None:
-        """Errors of face3d and of the supervisor that trains against its kind, and how they correlate."""
+        """Errors of the open judges and of the supervisor that trains methods, and how they correlate."""
         need_protocols()
         from tabulate import tabulate
 
@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
 
         figures = run(supervisor, data)
         head = ["", "judge's error", "supervisor's error", "correlation of errors", "of their sizes"]
-        units = {"shape": "shape, mm", "expression": "expression, mm", "pose": "angles, °"}
+        units = {"shape": "shape, mm", "expression": "expression, mm", "pose": "angles, °", "pose-hn": "hopenet's, °"}
         rows = [[units[name], *row.values()] for name, row in figures.items()]
         typer.echo(tabulate(rows, head, tablefmt="github", floatfmt=".2f"))
 

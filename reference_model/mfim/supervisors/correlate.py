@@ -22,13 +22,13 @@ Array = NDArray[np.float64]
 
 
 def correlate(supervisor: Path, data: Path | None = None, workers: int = 2) -> dict[str, dict[str, float]]:
-    """Errors of `face3d` and of a 3DMM supervisor, and their correlation.
+    """Errors of the open judges and of a 3DMM supervisor, and their correlation.
 
     Returns:
-        For shape and expression (mm, RMS over vertices) and pose (degrees, mean of the angles): ``judge`` and
-        ``supervisor``, the mean errors; ``errors``, Pearson's correlation of the errors themselves, over vertices or
-        angles and images, each image's share of the common mean error taken out; ``sizes``, that of their sizes an
-        image.
+        For shape and expression (mm, RMS over vertices) and pose (degrees, mean of the angles) of `face3d`, and for the
+        pose of `hopenet` (``pose-hn``): ``judge`` and ``supervisor``, the mean errors; ``errors``, Pearson's
+        correlation of the errors themselves, over vertices or angles and images, the mean error over images taken out;
+        ``sizes``, that of their sizes an image.
 
     Raises:
         UsageError: the file is no 3DMM supervisor.
@@ -49,6 +49,7 @@ def correlate(supervisor: Path, data: Path | None = None, workers: int = 2) -> d
         "shape": judged["shape_vertices"] - neutral,
         "expression": judged["expression_vertices"] - moved,
         "pose": wrapped(judged["pose"] - angles),
+        "pose-hn": wrapped(np.deg2rad(measure.open_judge("hopenet", None).features(images, faces)["pose"]) - angles),
     }
     crops, turns = [], []
     for image, face in zip(images, faces, strict=True):
@@ -65,6 +66,7 @@ def correlate(supervisor: Path, data: Path | None = None, workers: int = 2) -> d
         "expression": seen["expression"] * root - moved,
         "pose": wrapped(seen["pose"] - np.array(turns) - angles),
     }
+    theirs["pose-hn"] = theirs["pose"]
     return {name: compared(ours[name], theirs[name], name) for name in ours}
 
 
@@ -75,7 +77,7 @@ def wrapped(angles: Array) -> Array:
 
 def compared(ours: Array, theirs: Array, name: str) -> dict[str, float]:
     """Mean sizes of errors (N, D) of one kind, and their correlations."""
-    if name == "pose":
+    if name.startswith("pose"):
         sizes = [np.rad2deg(np.abs(e)).mean(1) for e in (ours, theirs)]
     else:
         sizes = [np.sqrt((e**2).sum(1) / (e.shape[1] / 3)) for e in (ours, theirs)]

@@ -80,7 +80,7 @@ class Face3dSupervisor(Supervisor):
 
     def __init__(self, fit: HeadFit, start: Tensor) -> None:
         super().__init__()
-        net = LandmarkNet(start, len(fit.basis), "resnet14t", {"channels": (32, 64, 128, 256)}, SIZE)
+        net = LandmarkNet(start, fit.guesses, "resnet14t", {"channels": (32, 64, 128, 256)}, SIZE)
         self.core = Face3d(net, fit)
 
     @classmethod
@@ -97,11 +97,7 @@ class Face3dSupervisor(Supervisor):
 
         Pose is yaw, pitch, roll in radians, in the crop's own axes (an ``ffhq`` crop has no roll of the eyes).
         """
-        seen = self.core.net(centre_part(images, PART["supervisor-face3d"]))
-        with torch.autocast(images.device.type, enabled=False):
-            landmarks, deviations, guess = (part.double() for part in seen)
-            fit = self.core.fit(landmarks, deviations.exp(), guess, ITERATIONS)
-            face = self.core.fit.face(fit)
+        _, face = self.core(centre_part(images, PART["supervisor-face3d"]), ITERATIONS)
         root = face.neutral.shape[1] ** 0.5
         return {
             "shape": face.neutral.flatten(1).float() / root,
