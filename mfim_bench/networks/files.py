@@ -11,7 +11,15 @@ from torch import Tensor, nn
 
 from mfim_bench.errors import UsageError
 
-EXACT = ("inverse_distance", "running_mean", "running_var", "expression_covariance", "guess_covariance", "sight", "blend")
+EXACT = (
+    "inverse_distance",
+    "running_mean",
+    "running_var",
+    "expression_covariance",
+    "guess_covariance",
+    "sight",
+    "blend",
+)
 """Buffers whose range half precision does not hold: a variance behind an unnormalised convolution reaches 90,000."""
 
 

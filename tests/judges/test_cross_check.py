@@ -118,7 +118,9 @@ def test_on_portraits(capsys: pytest.CaptureFixture[str]) -> None:
     head = HeadModel.load()
     fixed = [list(head.dense).index(v) for v in head.points68[INNER]]
     with capsys.disabled():
-        print("\nyaw, pitch, roll in degrees; landmarks: mean distance to dlib's 51 inner points, % of the eyes' distance")
+        print(
+            "\nyaw, pitch, roll in degrees; landmarks: mean distance to dlib's 51 inner points, % of the eyes' distance"
+        )
         for k, name in enumerate(shown):
             marks = other.landmarks(images[k], faces[k])[INNER]
             off = np.linalg.norm(found["landmarks"][k].reshape(-1, 2)[fixed] - marks, axis=1).mean()
