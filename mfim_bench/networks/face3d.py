@@ -96,18 +96,37 @@ class LandmarkNet(nn.Module):
 
 
 class Face3d(nn.Module):
-    """`LandmarkNet` and `HeadFit` as one set of weights."""
+    """`LandmarkNet` and `HeadFit` as one set of weights.
 
-    def __init__(self, net: LandmarkNet, fit: HeadFit) -> None:
+    Args:
+        net, fit: the two.
+        both: look at every image also in a mirror and take the mean; twice the network's cost, the fit's once.
+    """
+
+    def __init__(self, net: LandmarkNet, fit: HeadFit, both: bool = False) -> None:
         super().__init__()
-        self.net, self.fit = net, fit
+        self.net, self.fit, self.both = net, fit, both
+
+    def see(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, 3, S, S) in [0, 1] -> landmarks (B, K, 2), log deviations (B, K), guess (B, G); float32."""
+        landmarks, deviation, guess = self.net(images)
+        if not self.both:
+            return landmarks, deviation, guess
+        other_landmarks, other_deviation, other_guess = self.net(images.flip(-1))
+        paired, twin = self.fit.twin >= 0, self.fit.twin.clamp_min(0)
+        other_landmarks = other_landmarks[:, twin] * landmarks.new_tensor([-1.0, 1.0])
+        return (
+            torch.where(paired[:, None], (landmarks + other_landmarks) / 2, landmarks),
+            torch.where(paired, (deviation + other_deviation[:, twin]) / 2, deviation),
+            (guess + other_guess @ self.fit.mirrored.T) / 2,
+        )
 
     def forward(self, images: Tensor, iterations: int = 8) -> tuple[Fit, Face]:
         """(B, 3, S, S) in [0, 1] -> fitted heads and what is reported of them.
 
         In float64, autocast or not: the normal equations lose digits in float32.
         """
-        seen = self.net(images)
+        seen = self.see(images)
         with torch.autocast(images.device.type, enabled=False):
             landmarks, deviations, guess = (part.double() for part in seen)
             fit: Fit = self.fit(landmarks, deviations.exp(), guess, iterations)
@@ -119,7 +138,7 @@ def build(fit: HeadFit, start: Tensor | None = None) -> Face3d:
     if start is None:
         start = torch.zeros(len(fit.mean), 2)
     net = LandmarkNet(start, fit.guesses, BACKBONE, {"channels": CHANNELS}, SIZE, FOLD)
-    return Face3d(net, fit)
+    return Face3d(net, fit, both=True)
 
 
 def empty_fit(state: dict[str, Tensor], prefix: str = "fit.") -> HeadFit:

@@ -131,6 +131,8 @@ class HeadFit(nn.Module):
     sight: Tensor
     blend: Tensor
     weights: Tensor
+    twin: Tensor
+    mirrored: Tensor
 
     def __init__(
         self,
@@ -162,6 +164,9 @@ class HeadFit(nn.Module):
         self.register_buffer("sight", torch.eye(3))
         # How far the pose goes from the fitted to the guessed one, an axis each in the camera's; calibration sets it.
         self.register_buffer("blend", torch.zeros(3, 3))
+        twin, mirrored = self._mirror()
+        self.register_buffer("twin", twin)
+        self.register_buffer("mirrored", mirrored)
 
     @property
     def shape_basis(self) -> Tensor:
@@ -175,6 +180,27 @@ class HeadFit(nn.Module):
     def guesses(self) -> int:
         """Numbers that a network guesses: coefficients, then yaw, pitch and roll of the aligned face."""
         return len(self.basis) + 3
+
+    def _mirror(self) -> tuple[Tensor, Tensor]:
+        """What becomes of a head in a mirror.
+
+        Returns:
+            (K,) the vertex that takes a vertex's place, -1 where there is none within 1 mm; (G, G) the matrix that turns
+            a guess (see `guesses`) into that of the mirrored head. Bases are not exactly symmetric, so it is least
+            squares: it misses 1 % of shape and 2 % of expression.
+        """
+        flip = self.mean.new_tensor([-1.0, 1.0, 1.0])
+        near, twin = torch.cdist(self.mean * flip, self.mean).min(1)
+        paired = near < 1
+        blocks = []
+        for basis in (self.shape_basis.double(), self.expression_basis.double()):
+            here, there = basis[:, paired].flatten(1), (basis[:, twin] * flip)[:, paired].flatten(1)
+            gram = here @ here.T
+            unit = gram.diagonal().clamp_min(1e-9).rsqrt()[:, None]
+            normal = unit * gram * unit.T + 1e-3 * torch.eye(len(gram), dtype=gram.dtype)
+            blocks.append(unit * torch.linalg.solve(normal, unit * (here @ there.T)))
+        angles = torch.tensor([-1.0, 1.0, -1.0], dtype=torch.float64)
+        return twin.where(paired, -1), torch.block_diag(*blocks, torch.diag(angles)).float()
 
     def calibrate_noise(self, errors: Tensor) -> None:
         """Learn the correlation of the network's errors.

@@ -220,6 +220,23 @@ def test_a_guessed_pose_is_followed_as_far_as_it_was_right() -> None:
     torch.testing.assert_close(face.neutral, bare.neutral)
 
 
+def test_a_guess_turns_into_that_of_the_mirrored_head() -> None:
+    fit, truth = model(), heads(6)
+    angles = angles_of(truth.rotation).float()
+    guess = torch.cat([truth.shape.float(), truth.expression.float(), angles], 1)
+    mirrored = guess @ fit.mirrored.T
+    assert int((fit.twin < 0).sum()) == 5
+    paired = fit.twin >= 0
+
+    def posed(guess: Tensor) -> Tensor:
+        vertices = fit.vertices(guess[:, :80], guess[:, 80:132])
+        return vertices @ rotation_of(guess[:, 132:]).transpose(1, 2)
+
+    there = posed(guess)[:, fit.twin.clamp_min(0)] * torch.tensor([-1.0, 1.0, 1.0])
+    assert float((posed(mirrored) - there)[:, paired].norm(dim=-1).mean()) < 0.3  # mm
+    torch.testing.assert_close(mirrored[:, 133], angles[:, 1])
+
+
 def test_what_counts_nothing_does_not_align() -> None:
     """A bump on vertices of weight 0 neither turns nor scales the face."""
     head = HeadModel.load()

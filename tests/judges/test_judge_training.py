@@ -66,6 +66,27 @@ def test_face3d_training_lowers_the_loss_and_writes_a_file(
     assert torch.isfinite(face.angles).all()
 
 
+def test_the_judge_sees_a_mirrored_face_as_the_mirrored_head(folders: tuple[Path, Path]) -> None:
+    """Exactly, whatever the network has learned: it looks at both."""
+    faces = data.load([folders[0]])
+    network = face3d.build(data.head_fit(faces), torch.rand(320, 2) - 0.5).eval()
+    torch.nn.init.normal_(network.net.points.weight, std=0.01)
+    images = torch.rand(2, 3, face3d.SIZE, face3d.SIZE)
+    with torch.no_grad():
+        (points, _, guess), (other_points, _, other_guess) = network.see(images), network.see(images.flip(-1))
+        once, _, _ = network.net(images)
+    paired, fit = network.fit.twin >= 0, network.fit
+    moved = other_points[:, fit.twin.clamp_min(0)] * torch.tensor([-1.0, 1.0])
+    torch.testing.assert_close(points[:, paired], moved[:, paired], atol=1e-5, rtol=0)
+    torch.testing.assert_close(points[:, ~paired], once[:, ~paired])
+    assert float((points - once)[:, paired].abs().mean()) > 1e-3
+    # The matrix is its own inverse but for the last, faintest components.
+    there, back = (g @ fit.mirrored.T for g in (guess, other_guess))
+    vertices = [fit.vertices(g[:, :80], g[:, 80:132]) for g in (guess, back, other_guess, there)]
+    assert float((vertices[0] - vertices[1]).norm(dim=-1).mean()) < 0.2
+    assert float((vertices[2] - vertices[3]).norm(dim=-1).mean()) < 0.2
+
+
 def test_a_run_begins_from_weights_but_keeps_its_own_priors(folders: tuple[Path, Path], tmp_path: Path) -> None:
     fit = data.head_fit(data.load([folders[0]]))
     learned = face3d.build(fit)

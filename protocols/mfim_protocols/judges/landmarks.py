@@ -111,8 +111,11 @@ def weighed(fit: HeadFit, shape: Tensor, expression: Tensor, turn: Tensor | None
     }
     if turn is not None:
         errors["degrees"] = ((turn + shape @ turned) * (180 / np.pi)).square().mean(1)
-    # A root, so that the few faces seen from the side do not rule.
-    return torch.stack([(e + 1e-2).sqrt().mean() / TYPICAL[name] for name, e in errors.items()]).sum()
+    # A root, so that the few faces seen from the side do not rule; of vertices also the square, since the variance
+    # explained is a matter of squares.
+    parts = [(e + 1e-2).sqrt().mean() / TYPICAL[name] for name, e in errors.items()]
+    parts += [e.mean() / TYPICAL[name] ** 2 for name, e in errors.items() if name != "degrees"]
+    return torch.stack(parts).sum()
 
 
 def guess_loss(fit: HeadFit, guess: Tensor, batch: Batch) -> Tensor:
@@ -154,7 +157,7 @@ class Seen:
 def predict(model: Face3d, images: Tensor, prepare: Callable[[Tensor], Tensor], size: int = 64) -> Seen:
     """Run the network on many images."""
     model.eval()
-    parts = [model.net(prepare(images[k : k + size])) for k in range(0, len(images), size)]
+    parts = [model.see(prepare(images[k : k + size])) for k in range(0, len(images), size)]
     landmarks, deviations, guess = (torch.cat(column) for column in zip(*parts, strict=True))
     return Seen(landmarks, deviations.exp(), guess)
 
