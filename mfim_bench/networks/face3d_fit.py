@@ -130,6 +130,7 @@ class HeadFit(nn.Module):
     guess_covariance: Tensor
     sight: Tensor
     blend: Tensor
+    shares: Tensor
     weights: Tensor
     twin: Tensor
     mirrored: Tensor
@@ -164,6 +165,8 @@ class HeadFit(nn.Module):
         self.register_buffer("sight", torch.eye(3))
         # How far the pose goes from the fitted to the guessed one, an axis each in the camera's; calibration sets it.
         self.register_buffer("blend", torch.zeros(3, 3))
+        # How far shape and expression go from the guessed to the fitted ones; calibration sets it.
+        self.register_buffer("shares", torch.ones(2))
         twin, mirrored = self._mirror()
         self.register_buffer("twin", twin)
         self.register_buffer("mirrored", mirrored)
@@ -185,9 +188,9 @@ class HeadFit(nn.Module):
         """What becomes of a head in a mirror.
 
         Returns:
-            (K,) the vertex that takes a vertex's place, -1 where there is none within 1 mm; (G, G) the matrix that turns
-            a guess (see `guesses`) into that of the mirrored head. Bases are not exactly symmetric, so it is least
-            squares: it misses 1 % of shape and 2 % of expression.
+            (K,) the vertex that takes a vertex's place, -1 where there is none within 1 mm; (G, G) the matrix that
+            turns a guess (see `guesses`) into that of the mirrored head. Bases are not exactly symmetric, so it is
+            least squares: it misses 1 % of shape and 2 % of expression.
         """
         flip = self.mean.new_tensor([-1.0, 1.0, 1.0])
         near, twin = torch.cdist(self.mean * flip, self.mean).min(1)
@@ -238,14 +241,34 @@ class HeadFit(nn.Module):
         towards, wanted = rotation_vector(rotation_of(guessed.double()) @ back), rotation_vector(true.double() @ back)
         self.blend.copy_(torch.linalg.lstsq(towards, wanted).solution.T)
 
+    def calibrate_shares(self, found: Fit, guess: Tensor, shape: Tensor, expression: Tensor) -> None:
+        """Learn how far to go from ``guess`` (N, G) to the fitted ``found``: least squares on vertices, in 0…1."""
+        tangent, _ = self.tangents()
+        at = self.shapes, len(self.basis)
+        sides = (
+            (tangent, found.shape, guess[:, : at[0]], shape),
+            (self.expression_basis, found.expression, guess[:, at[0] : at[1]], expression),
+        )
+        for k, (basis, fitted, guessed, true) in enumerate(sides):
+            flat = basis.flatten(1).to(fitted)
+            towards, wanted = (fitted - guessed) @ flat, (true - guessed) @ flat
+            self.shares[k] = ((towards * wanted).sum() / towards.square().sum().clamp_min(1e-12)).clamp(0, 1)
+
     def face(self, fit: Fit, guess: Tensor | None = None) -> Face:
-        """What is reported of a fit; with the network's ``guess`` (B, S + E + 3) its pose is heard too."""
-        face = self.aligned(self.sight.to(fit.rotation) @ fit.rotation, fit.shape, fit.expression)
+        """What is reported of a fit; with the network's ``guess`` (B, G) both are heard."""
+        rotation = self.sight.to(fit.rotation) @ fit.rotation
         if guess is None:
-            return face
-        towards = rotation_vector(rotation_of(guess[:, -3:].to(fit.rotation)) @ face.rotation.transpose(1, 2))
-        turn = small_rotation(towards @ self.blend.to(towards).T)
-        return Face(face.neutral, face.expression, turn @ face.rotation)
+            return self.aligned(rotation, fit.shape, fit.expression)
+        shape, expression, angles = guess.to(fit.shape).split([self.shapes, self.actions, 3], 1)
+        face = self.aligned(
+            rotation,
+            torch.lerp(shape, fit.shape, float(self.shares[0])),
+            torch.lerp(expression, fit.expression, float(self.shares[1])),
+        )
+        # The pose of the fit as it is: what its shape holds of a turn belongs to its rotation.
+        fitted = self.aligned(rotation, fit.shape, fit.expression).rotation
+        towards = rotation_vector(rotation_of(angles) @ fitted.transpose(1, 2))
+        return Face(face.neutral, face.expression, small_rotation(towards @ self.blend.to(towards).T) @ fitted)
 
     def aligned(self, rotation: Tensor, shape: Tensor, expression: Tensor) -> Face:
         """The face of a head: (B, 3, 3), (B, S), (B, E) -> `Face`; differentiable."""

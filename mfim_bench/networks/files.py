@@ -19,6 +19,7 @@ EXACT = (
     "guess_covariance",
     "sight",
     "blend",
+    "shares",
 )
 """Buffers whose range half precision does not hold: a variance behind an unnormalised convolution reaches 90,000."""
 

@@ -214,10 +214,26 @@ def test_a_guessed_pose_is_followed_as_far_as_it_was_right() -> None:
     true = small_rotation(towards * share) @ bare.rotation
     fit.calibrate_blend(bare.rotation, guessed, true)
     torch.testing.assert_close(fit.blend, torch.diag(share).float(), atol=1e-4, rtol=0)
-    guess = torch.cat([torch.zeros(40, len(fit.basis)).double(), guessed], 1)
+    guess = torch.cat([truth.shape, truth.expression, guessed], 1)
     face = fit.face(truth, guess)
     torch.testing.assert_close(face.rotation, true, atol=1e-5, rtol=0)
     torch.testing.assert_close(face.neutral, bare.neutral)
+
+
+def test_fit_and_guess_share_as_held_out_faces_say() -> None:
+    fit, truth = model(), heads(60)
+    draw = torch.Generator().manual_seed(9)
+    at = torch.randn(60, 132, generator=draw).double() * 0.1
+    guess = torch.cat([truth.shape, truth.expression, angles_of(truth.rotation)], 1)
+    guess[:, :132] += at
+    # The truth lies at a quarter of the way from the guessed to the fitted expression, and beyond the fitted shape.
+    found = Fit(truth.rotation, truth.camera, truth.shape + 0.5 * at[:, :80], truth.expression - 3 * at[:, 80:])
+    fit.calibrate_shares(found, guess, truth.shape, truth.expression)
+    torch.testing.assert_close(fit.shares, torch.tensor([1.0, 0.25]), atol=1e-4, rtol=0)
+    face = fit.face(found, guess)
+    bare = fit.aligned(truth.rotation, found.shape, truth.expression)
+    torch.testing.assert_close(face.expression, bare.expression, atol=1e-6, rtol=0)
+    torch.testing.assert_close(face.neutral, bare.neutral, atol=1e-6, rtol=0)
 
 
 def test_a_guess_turns_into_that_of_the_mirrored_head() -> None:

@@ -11,6 +11,7 @@ import pytest
 from mfim_bench.cli import run_command
 from mfim_bench.errors import UsageError
 from mfim_protocols.judges import cards, heldout, measure, overlay
+from mfim_protocols.virtual_faces import props, shards
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -39,13 +40,22 @@ def test_figures_of_a_judge(name: str, held: tuple[Path, heldout.Held]) -> None:
     figures = measure.rounded(measure.errors(measure.open_judge(name, None), held[1]))
     assert {"all", "within_45", "side_64", "blur_4", "yaw_0_15", "yaw_45_60"} <= set(figures)
     assert figures["all"]["images"] + figures["all"]["not_found"] == 18
-    assert figures["within_45"]["images"] <= figures["all"]["images"]
+    assert figures["bare"]["images"] < figures["within_45"]["images"] <= figures["all"]["images"]
     assert figures["within_45"]["yaw_degrees"] < 8
     assert figures["blur_4"] != figures["within_45"]
     assert cards.ROWS["side_64"] in cards.markdown(name, figures)
     assert measure.differences(figures, figures) == []
     moved = {**figures, "all": {**figures["all"], "yaw_degrees": figures["all"]["yaw_degrees"] * 1.5 + 0.1}}
     assert [line.split(":")[0] for line in measure.differences(moved, figures)] == ["all.yaw_degrees"]
+
+
+def test_faces_with_nothing_before_them_are_known(held: tuple[Path, heldout.Held]) -> None:
+    truth = held[1].truth
+    bare = heldout.bare(truth)
+    assert 0 < bare.sum() < len(bare)
+    drawn = list(shards.portraits(range(310_000, 310_006), 3, wide=True))
+    assert [number for number, _ in drawn] == truth.number.tolist()
+    assert [portrait.props == props.NOTHING for _, portrait in drawn] == bare.tolist()
 
 
 def test_a_judge_that_tells_the_truth_has_no_error_and_one_that_says_the_mean_explains_nothing(
@@ -82,12 +92,14 @@ def test_the_two_photographs_of_a_floor_share_what_measures_should_see() -> None
 
 
 def test_floors_of_every_measure_with_a_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heldout, "FLOOR_PEOPLE", 3)
-    monkeypatch.setattr(heldout.floor_pairs, "__defaults__", (3,))
+    monkeypatch.setattr(heldout.floor_pairs, "__defaults__", (8,))
     figures = measure.floors(tmp_path)
     assert {"identity@dlib-l2", "shape@vertex-mm", "expression@whitened-l2", "pose-hn@hopenet-degrees"} <= set(figures)
-    assert all(row["floor"] > 0 and row["random"] > 0 and row["pairs"] <= 3 for row in figures.values())
+    assert all(row["floor"] > 0 and row["random"] > 0 and row["pairs"] <= 8 for row in figures.values())
     assert "| `pose@3dmm-radians`" in cards.markdown("floors", measure.rounded(figures))
+    pose = measure.protocol_errors(measure.open_judge("hopenet", None), heldout.floor_pairs(tmp_path))
+    assert pose["images"] <= 16
+    assert pose["yaw_degrees"] < 8
 
 
 def test_scaling_a_find_follows_the_pixels() -> None:

@@ -13,6 +13,8 @@ from mfim_bench.errors import UsageError
 Figures = dict[str, dict[str, float]]
 ROWS = {
     "within_45": "yaw within ±45°",
+    "bare": "… and nothing before the face",
+    "protocol": "the protocol's scenes",
     "all": "all frames",
     "yaw_0_15": "yaw 0–15°",
     "yaw_15_30": "yaw 15–30°",

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mfim_protocols.judges import data
-from mfim_protocols.virtual_faces import dataset, record, shards
+from mfim_protocols.virtual_faces import dataset, props, record, shards, wide
 from mfim_protocols.virtual_faces.geometry import Portrait, portrait
 from mfim_protocols.virtual_faces.shards import Images
 
@@ -31,6 +31,11 @@ class Held:
 
     truth: data.Faces
     found: list[Face | None]
+
+    def seen(self) -> tuple[data.Faces, list[Face]]:
+        """Those in which a face was found."""
+        truth = self.truth.take(np.array([face is not None for face in self.found]))
+        return truth, [face for face in self.found if face is not None]
 
 
 def home(folder: Path | None) -> Path:
@@ -55,7 +60,17 @@ def held_out(folder: Path | None, workers: int = 2, people: int = PEOPLE, each: 
     return Held(truth, detect(truth.images, where / "found.npz"))
 
 
-def floor_pairs(folder: Path | None, people: int = FLOOR_PEOPLE) -> tuple[Images, list[Face | None]]:
+def bare(truth: data.Faces) -> NDArray[np.bool_]:
+    """(N,) of `held_out`'s faces: nothing is worn on and held before it (`props`)."""
+    times: dict[int, int] = {}
+    out = []
+    for number in map(int, truth.number):
+        times[number] = k = times.get(number, -1) + 1
+        out.append(wide.draw(number, shards.scene_of(number, k)).props == props.NOTHING)
+    return np.array(out)
+
+
+def floor_pairs(folder: Path | None, people: int = FLOOR_PEOPLE) -> Held:
     """2 × ``people`` portraits of the protocol's kind: each person twice, with one expression, gaze and pose, under
     another light, background, hair, clothing and camera.
     """
@@ -65,13 +80,13 @@ def floor_pairs(folder: Path | None, people: int = FLOOR_PEOPLE) -> tuple[Images
         drawn = [p for k in range(people) for p in twice(FLOOR_FIRST + k)]
         shards.render_part(where, 0, drawn, SIZE, SAMPLES)
     (where / "meta.json").write_text("{}\n")
-    images = shards.Shards.open(where).images
-    return images, detect(images, where / "found.npz")
+    truth = data.load([where])
+    return Held(truth, detect(truth.images, where / "found.npz"))
 
 
 def twice(identity: int) -> list[tuple[int, Portrait]]:
     """One person, expression, gaze and pose in two circumstances."""
-    first, second = (record.draw(identity, identity * 1000 + k) for k in range(2))
+    first, second = (record.draw(identity, shards.scene_of(identity, k)) for k in range(2))
     kept = {name: getattr(first.scene, name) for name in ("expression", "gaze", "pose")}
     second = replace(second, scene=replace(second.scene, **kept))
     return [(identity, portrait(r)) for r in (first, second)]

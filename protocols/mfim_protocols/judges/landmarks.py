@@ -222,10 +222,12 @@ def calibrate(model: Face3d, task: LandmarkTask, seed: int, limit: int = 4000) -
         tried = [(f, best[1]) if side == 0 else (best[0], f) for f in (0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 4.5)]
         best = min(tried, key=cost)
     apply(*best)
-    # Twelve numbers of the pose want more faces than the two factors did.
+    # What else is learned here wants more faces than the two factors did.
     many = slice(0, None, max(len(index) // 1200, 1))
-    sample, true = seen.of(many), true_face(fit, {k: v[many] for k, v in batch.items()})
+    more = {k: v[many] for k, v in batch.items()}
+    sample, true = seen.of(many), true_face(fit, more)
     found = solve(fit, sample)
+    fit.calibrate_shares(found, sample.guess.double(), more["shape"].double(), more["expression"].double())
     fit.calibrate_sight(fit.face(found).rotation, true.rotation)
     fit.calibrate_blend(fit.face(found).rotation, sample.guess[:, -3:], true.rotation)
     return {"landmark_factor": best[0], "guess_factor": best[1], "images": float(len(index))}

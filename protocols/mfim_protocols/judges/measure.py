@@ -57,16 +57,15 @@ def measure(name: str, judge: Judge, folder: Path | None, workers: int = 2) -> F
     held = heldout.held_out(folder, workers)
     return {
         **errors(judge, held),
+        "protocol": protocol_errors(judge, heldout.floor_pairs(folder)),
         "cost": cost(judge, held),
     }
 
 
 def errors(judge: Judge, held: heldout.Held) -> Figures:
     """Figures by yaw, resolution and blur; ``all`` and ``within_45`` (degrees of yaw) are of the frames as they are."""
-    seen = [k for k, face in enumerate(held.found) if face is not None]
-    faces = [face for face in held.found if face is not None]
-    images = [held.truth.images[k] for k in seen]
-    truth = held.truth.take(np.isin(np.arange(len(held.truth)), seen))
+    truth, faces = held.seen()
+    images = [truth.images[k] for k in range(len(truth))]
     true = true_faces(truth)
     identity = truth.identity
     yaw = np.abs(np.rad2deg(true.angles[:, 0].numpy()))
@@ -83,6 +82,7 @@ def errors(judge: Judge, held: heldout.Held) -> Figures:
     out: Figures = {
         "all": {"not_found": float(len(held.found) - len(faces)), **figures(plain, yaw >= 0)},
         "within_45": figures(plain, near),
+        "bare": figures(plain, near & heldout.bare(held.truth)[[face is not None for face in held.found]]),
     }
     for low, high in pairwise(YAWS):
         out[f"yaw_{low}_{high}"] = figures(plain, (yaw >= low) & (yaw < high))
@@ -94,6 +94,13 @@ def errors(judge: Judge, held: heldout.Held) -> Figures:
         soft = [np.asarray(cv2.GaussianBlur(i, (0, 0), sigma), np.uint8) for i in images]
         out[f"blur_{sigma:g}"] = figures(judged(soft, faces), near)
     return out
+
+
+def protocol_errors(judge: Judge, held: heldout.Held) -> dict[str, float]:
+    """Figures on frames of the protocol's kind."""
+    truth, faces = held.seen()
+    found = judge.features([truth.images[k] for k in range(len(truth))], faces)
+    return of_features(found, true_faces(truth), truth.identity)
 
 
 def true_faces(truth: data.Faces) -> TrueFace:
@@ -155,7 +162,8 @@ def floors(folder: Path | None) -> Figures:
     """
     from mfim_bench.plugins import load_judge, registry, resolve
 
-    images, found = heldout.floor_pairs(folder)
+    held = heldout.floor_pairs(folder)
+    images, found = held.truth.images, held.found
     pairs = [k for k in range(0, len(images), 2) if found[k] is not None and found[k + 1] is not None]
     rows = [k + side for k in pairs for side in (0, 1)]
     frames = [images[k] for k in rows]

@@ -128,6 +128,11 @@ def write_part(
         temporary.replace(path)
 
 
+def scene_of(identity: int, k: int) -> int:
+    """The seed of an identity's scene number ``k``."""
+    return identity * 1000 + k
+
+
 def portraits(identities: range, per_identity: int, wide: bool) -> Iterator[tuple[int, Portrait]]:
     """Every image of some identities, each in a scene of its own."""
     from mfim_protocols.virtual_faces import geometry, record
@@ -135,7 +140,7 @@ def portraits(identities: range, per_identity: int, wide: bool) -> Iterator[tupl
 
     for identity in identities:
         for k in range(per_identity):
-            scene = identity * 1000 + k
+            scene = scene_of(identity, k)
             yield (
                 identity,
                 wide_scenes.draw(identity, scene) if wide else geometry.portrait(record.draw(identity, scene)),

@@ -36,10 +36,7 @@ def correlate(supervisor: Path, data: Path | None = None, workers: int = 2) -> d
     network = load(supervisor)
     if not isinstance(network, networks.Face3dSupervisor):
         raise UsageError(f"{supervisor} is not a 3DMM supervisor")
-    held = heldout.held_out(data, workers)
-    rows = np.array([face is not None for face in held.found])
-    faces = [face for face in held.found if face is not None]
-    truth = held.truth.take(rows)
+    truth, faces = heldout.held_out(data, workers).seen()
     images = [truth.images[k] for k in range(len(truth))]
     true = measure.true_faces(truth)
     angles = true.angles.numpy()
