@@ -145,7 +145,8 @@ class Cropper:
         size: side in pixels.
         zoom: on the template's side.
         strength: of `augment.degrade`; 0 = none.
-        turn: radians of random turn (deviation).
+        turn: radians of random turn (deviation), in training.
+        scatter: factor on a detector's errors, see `augment.detected`.
     """
 
     template: CropTemplate
@@ -153,16 +154,15 @@ class Cropper:
     zoom: float
     strength: float = 1.0
     turn: float = 0.0
+    scatter: float = 1.0
 
     def cut(
         self, faces: Faces, index: int, rng: np.random.Generator, train: bool, worn: bool = False
     ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-        """One crop and its (2, 3) matrix. In validation only a detector's noise on the points remains."""
+        """One crop and its (2, 3) matrix. In validation only a detector's errors remain."""
         image = np.asarray(faces.images[index])
-        points = augment.jitter_points(faces.points5[index], rng, 0.02 if train else 0.006)
-        matrix = crop_matrix(points, self.template, self.size, zoom=self.zoom)
-        if train:
-            matrix = augment.jitter_matrix(matrix, self.size, rng, turn=self.turn)
+        matrix = crop_matrix(faces.points5[index], self.template, self.size, zoom=self.zoom)
+        matrix = augment.detected(matrix, self.size, rng, self.scatter, self.turn if train else 0.0)
         face = crop(image, matrix, self.size)
         if train and self.strength:
             face = augment.degrade(face, rng, self.strength)

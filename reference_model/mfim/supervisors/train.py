@@ -18,7 +18,7 @@ from mfim_protocols.judges import data, landmarks, loop
 from mfim_protocols.judges.data import Cropper, Faces
 from mfim_protocols.judges.loop import Batch
 
-CROPPER = Cropper("ffhq", 128, 1.0, strength=0.8, turn=0.03)
+CROPPER = Cropper("ffhq", 128, 1.0, strength=0.8, turn=0.03, scatter=0.5)
 MARGIN, SCALE = 0.35, 24.0
 """Of the CosFace loss [own choice]."""
 SIDES = (64, 96, 128)
