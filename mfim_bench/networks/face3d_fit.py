@@ -203,7 +203,8 @@ class HeadFit(nn.Module):
             normal = unit * gram * unit.T + 1e-3 * torch.eye(len(gram), dtype=gram.dtype)
             blocks.append(unit * torch.linalg.solve(normal, unit * (here @ there.T)))
         angles = torch.tensor([-1.0, 1.0, -1.0], dtype=torch.float64)
-        return twin.where(paired, -1), torch.block_diag(*blocks, torch.diag(angles)).float()
+        matrix: Tensor = torch.block_diag(*blocks, torch.diag(angles))  # type: ignore[no-untyped-call]
+        return twin.where(paired, -1), matrix.float()
 
     def calibrate_noise(self, errors: Tensor) -> None:
         """Learn the correlation of the network's errors.
@@ -259,7 +260,7 @@ class HeadFit(nn.Module):
         rotation = self.sight.to(fit.rotation) @ fit.rotation
         if guess is None:
             return self.aligned(rotation, fit.shape, fit.expression)
-        shape, expression, angles = guess.to(fit.shape).split([self.shapes, self.actions, 3], 1)
+        shape, expression, angles = torch.split(guess.to(fit.shape), [self.shapes, self.actions, 3], 1)
         face = self.aligned(
             rotation,
             torch.lerp(shape, fit.shape, float(self.shares[0])),
