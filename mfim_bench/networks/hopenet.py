@@ -55,6 +55,12 @@ def degrees(logits: Tensor) -> Tensor:
     return (logits.float().softmax(-1) * edges).sum(-1)
 
 
+def pose(network: HopeNet, images: Tensor) -> Tensor:
+    """(B, 3, S, S) in [0, 1] -> (B, 3) degrees: the mean of what an image and its mirror image show."""
+    mirror = images.new_tensor([-1.0, 1.0, -1.0])
+    return (degrees(network(images)) + mirror * degrees(network(images.flip(-1)))) / 2
+
+
 class HopeNetJudge:
     """Implements `mfim_bench.measure.Judge`; see `features`."""
 
@@ -80,7 +86,7 @@ class HopeNetJudge:
                 for image, face in zip(images[start : start + CHUNK], faces[start : start + CHUNK], strict=True)
             ]
             tensor = torch.from_numpy(np.stack(part)).to(self.device).permute(0, 3, 1, 2).float() / 255
-            out.append(degrees(self.network(tensor)).cpu().numpy())
+            out.append(pose(self.network, tensor).cpu().numpy())
         return {"pose": np.concatenate(out)}
 
 

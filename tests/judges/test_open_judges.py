@@ -77,6 +77,16 @@ def test_no_faces(faces) -> None:  # type: ignore[no-untyped-def]
     assert hopenet.judge(CPU).features([], [])["pose"].shape == (0, 3)
 
 
+def test_a_mirrored_face_has_the_mirrored_pose(faces) -> None:  # type: ignore[no-untyped-def]
+    """Exactly, for both look at every face also in a mirror."""
+    points = [found(p) for p in faces.points5[:4]]
+    other = [found(mirrored(p, 160)) for p in faces.points5[:4]]
+    flipped = [np.ascontiguousarray(i[:, ::-1]) for i in faces.images[:4]]
+    for judge, tolerance in ((hopenet.judge(CPU), 1.0), (face3d.judge(CPU), np.deg2rad(2.0))):
+        one, two = (judge.features(i, p)["pose"] for i, p in ((list(faces.images[:4]), points), (flipped, other)))
+        np.testing.assert_allclose(one, two * [-1, 1, -1], atol=tolerance)  # crops are cut at other sub-pixels
+
+
 def test_degrees_are_expectations_not_logits() -> None:
     logits = torch.full((1, 3, 66), -20.0)
     logits[0, 0, 33], logits[0, 1, 43], logits[0, 2, 23] = 20, 20, 20

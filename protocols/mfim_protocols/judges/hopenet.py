@@ -64,7 +64,7 @@ def evaluate(model: hopenet.HopeNet, task: PoseTask, seed: int = 0, limit: int =
     for name, worn in (("clean", False), ("degraded", True)):
         batch = task.rows(index, np.random.default_rng([seed, 6]), False, worn)
         images = batch["images"]
-        found = torch.cat([hopenet.degrees(model(images[k : k + 64])) for k in range(0, len(images), 64)])
+        found = torch.cat([hopenet.pose(model, images[k : k + 64]) for k in range(0, len(images), 64)])
         error, zero = (found - batch["pose"]).abs().mean(0), batch["pose"].abs().mean(0)
         figures[name] = {"images": float(len(index))}
         for k, angle in enumerate(("yaw", "pitch", "roll")):
