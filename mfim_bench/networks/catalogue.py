@@ -7,14 +7,14 @@ from mfim_bench.weights import WeightsSpec
 WEIGHTS: tuple[WeightsSpec, ...] = (
     WeightsSpec(
         name="face3d",
-        sha256="9a7c4a92708d3dc032399135a91ee9b53966710a8302394b7c6e8b63c3071567",
+        sha256="876eb84f6f20e0aea6a9178c1101467213124c63aa691caa597f940aeb887bd4",
         package="mfim_bench:networks/weights/face3d.safetensors",
         licence="Apache-2.0",
         summary="open 3DMM judge: dense landmarks and head model, trained on virtual faces",
     ),
     WeightsSpec(
         name="hopenet",
-        sha256="483292d1d0f4862b3b9f94a6594c15006eaf50bc6d4ea852b3c7dfa03781ad13",
+        sha256="de772524897f7ce334e541f61208a7cb6d34242160f6c884a46c988516423a80",
         package="mfim_bench:networks/weights/hopenet.safetensors",
         licence="Apache-2.0",
         summary="open HopeNet: head pose in degrees, trained on virtual faces",
