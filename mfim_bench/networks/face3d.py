@@ -175,7 +175,7 @@ class Face3dJudge:
             ``expression_vertices`` (N, 3K) mm: how the expression displaces it; ``pose`` (N, 3) radians: yaw, pitch,
             roll of the face so moved, in the frame's axes; ``landmarks`` (N, 2K) px of the frame;
             ``shape_whitened`` (N, S) and ``expression_whitened`` (N, E): coefficients over their deviation among the
-            training faces.
+            training faces; 0 for actions that those never show (eyes look by rotation).
         """
         matrices = [crop_matrix(face.points, "box", SIZE, zoom=ZOOM) for face in faces]
         crops = np.stack([crop(i, m, SIZE) for i, m in zip(images, matrices, strict=True)]) if len(images) else None
@@ -197,7 +197,7 @@ class Face3dJudge:
             columns["expression_vertices"].append(face.expression.flatten(1))
             columns["pose"].append(face.angles)
             columns["shape_whitened"].append(fit.shape / model.shape_deviation.double())
-            columns["expression_whitened"].append(fit.expression / deviation.clamp_min(1e-3))
+            columns["expression_whitened"].append(torch.where(deviation > 0.01, fit.expression / deviation, 0.0))
             columns["landmarks"].append(model.project(fit))
         out = {
             name: torch.cat(columns[name]).float().cpu().numpy() if columns[name] else np.zeros((0, width), np.float32)

@@ -65,6 +65,10 @@ def test_face3d_features(faces) -> None:  # type: ignore[no-untyped-def]
     # A head is some 150 mm high, an expression moves it by millimetres.
     assert 30 < features["shape_vertices"].reshape(5, 320, 3).std(1).max() < 90
     assert np.sqrt(3 * (features["expression_vertices"] ** 2).mean()) < 15
+    # Whitened coefficients are of the order of one; actions that no training face shows must not blow up.
+    whitened = features["expression_whitened"]
+    assert 0.05 < np.sqrt((whitened**2).mean()) < 5
+    assert (whitened == 0).all(0).sum() == 9
     off = features["landmarks"].reshape(5, 320, 2) - faces.dense[:5]
     assert np.linalg.norm(off, axis=-1).mean() < 0.08 * 160
     alone = judge.features(images[3:4], points[3:4])

@@ -30,6 +30,7 @@ SIDES, SIGMAS = (64, 96, 128, 192, 256), (1.0, 2.0, 4.0)
 """Pixels of a frame's side; deviation of a Gaussian blur in pixels of a 256 px frame."""
 YAWS = (0, 15, 30, 45, 60)
 BAR_YAW = 45.0
+ANGLES = ("yaw", "pitch", "roll")
 NETWORKS: dict[str, tuple[Callable[[torch.device], Judge], Callable[[Path], Any], Callable[..., Judge]]] = {
     "face3d": (face3d.judge, face3d.load, face3d.Face3dJudge),
     "hopenet": (hopenet.judge, hopenet.load, hopenet.HopeNetJudge),
@@ -128,11 +129,10 @@ def of_features(found: Features, true: TrueFace, identity: NDArray[np.int64]) ->
         off = (found["pose"] - np.rad2deg(true.angles.numpy()) + 180) % 360 - 180
         degrees = np.abs(off).mean(0)
         bias = off.mean(0)
-        names = ("yaw", "pitch", "roll")
         return (
             count
-            | {f"{n}_degrees": float(d) for n, d in zip(names, degrees, strict=True)}
-            | {f"{n}_bias": float(b) for n, b in zip(names, bias, strict=True)}
+            | {f"{n}_degrees": float(d) for n, d in zip(ANGLES, degrees, strict=True)}
+            | {f"{n}_bias": float(b) for n, b in zip(ANGLES, bias, strict=True)}
         )
     shape, expression = (
         torch.from_numpy(found[f"{n}_vertices"]).double().reshape(len(identity), -1, 3) for n in ("shape", "expression")
