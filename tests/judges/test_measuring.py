@@ -133,7 +133,8 @@ BARS = [
     *(
         (f"floor {name}", "floors", name)
         for name in (
-            "identity@dlib-l2", "shape@vertex-mm", "expression@vertex-mm", "pose@3dmm-radians", "pose-hn@hopenet-degrees"
+            "identity@dlib-l2", "shape@vertex-mm", "expression@vertex-mm", "pose@3dmm-radians",
+            "pose-hn@hopenet-degrees",
         )
     ),
 ]  # fmt: skip
