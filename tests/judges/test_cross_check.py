@@ -96,14 +96,19 @@ def test_on_virtual_faces_the_judges_err_less_and_agree(capsys: pytest.CaptureFi
         "hopenet": hopenet.judge(CPU).features(images, faces)["pose"],
     }
     errors = {name: np.abs(wrapped(pose - true[rows])).mean(0) for name, pose in seen.items()}
-    alike = np.array([np.corrcoef(seen["face3d"][:, k], seen["dlib + PnP"][:, k])[0, 1] for k in range(3)])
+    theirs = seen["dlib + PnP"]
+    alike, truly = (
+        np.array([np.corrcoef(pose[:, k], theirs[:, k])[0, 1] for k in range(3)])
+        for pose in (seen["face3d"], true[rows])
+    )
     with capsys.disabled():
         print(f"\n{len(rows)} virtual faces within 30° of yaw; mean absolute error of yaw, pitch, roll in degrees:")
         for name, error in errors.items():
             print(f"  {name:11}", np.round(error, 2))
-        print("  correlation of face3d with dlib + PnP:", np.round(alike, 3))
+        print("  correlation with dlib + PnP of face3d", np.round(alike, 3), "and of the truth", np.round(truly, 3))
     assert (errors["face3d"] < errors["dlib + PnP"]).all()
-    assert (alike > 0.8).all()
+    # No judge can agree with dlib better than the truth does, which hats, hands and caricatures hide from dlib.
+    assert (alike > truly - 0.1).all()
 
 
 @pytest.mark.slow
@@ -128,12 +133,11 @@ def test_on_portraits(capsys: pytest.CaptureFixture[str]) -> None:
             print(f"  {name:18} face3d {three[k].round(1)} hopenet {hope[k].round(1)} dlib {theirs[k].round(1)}"
                   f" landmarks {share:.1f}")  # fmt: skip
         for k in range(0, len(images), 4):
-            one, other_side = (found["shape_vertices"][j].reshape(-1, 3) for j in (k, k + 1))
+            one = found["shape_vertices"][k].reshape(-1, 3)
             print(f"  {list(shown)[k]}: a turn by ±15° moves roll by", (three[k + 2 : k + 4, 2] - three[k, 2]).round(1),
                   "shape of the turned ones from the straight one, mm:",
                   [round(float(np.sqrt(((found["shape_vertices"][j].reshape(-1, 3) - one) ** 2).sum(1).mean())), 1)
                    for j in (k + 2, k + 3)])  # fmt: skip
-            del other_side
     # A picture turned by 15° counter-clockwise shows a head rolled by as much, and mirroring negates yaw and roll.
     for k in range(0, len(images), 4):
         np.testing.assert_allclose(three[k + 2 : k + 4, 2] - three[k, 2], [-15, 15], atol=5)
