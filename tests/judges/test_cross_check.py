@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mfim_bench.faces.detect import Detector, Face
 from mfim_bench.media.images import read_image
 from mfim_bench.networks import face3d, hopenet
-from mfim_bench.networks.face3d_fit import angles_of
+from mfim_bench.networks.rotations import angles_of
 from mfim_protocols.judges import heldout, measure
 from mfim_protocols.virtual_faces.head import HeadModel
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mfim_bench.networks.face3d_fit import Fit, HeadFit, angles_of, rotation_of, rotation_vector, small_rotation
+from mfim_bench.networks.face3d_fit import Fit, HeadFit
+from mfim_bench.networks.rotations import angles_of, rotation_of, rotation_vector, small_rotation
 from mfim_protocols.virtual_faces.head import HeadModel, rotation
 
 

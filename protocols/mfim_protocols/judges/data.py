@@ -15,7 +15,8 @@ from torch import Tensor
 
 from mfim_bench.errors import UsageError
 from mfim_bench.faces.templates import CropTemplate, crop, crop_matrix
-from mfim_bench.networks.face3d_fit import HeadFit, rotation_of
+from mfim_bench.networks.face3d_fit import HeadFit
+from mfim_bench.networks.rotations import rotation_of
 from mfim_protocols.judges import augment
 from mfim_protocols.virtual_faces.head import HeadModel
 from mfim_protocols.virtual_faces.landmarks import front_weights

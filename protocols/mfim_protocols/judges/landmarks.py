@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from mfim_bench.faces.templates import transform
 from mfim_bench.networks.face3d import Face3d
-from mfim_bench.networks.face3d_fit import Face, Fit, HeadFit, rotation_of
+from mfim_bench.networks.face3d_fit import Face, Fit, HeadFit
+from mfim_bench.networks.rotations import rotation_of
 from mfim_protocols.judges.data import Cropper, Faces
 from mfim_protocols.judges.loop import Batch, autocast, images_of
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mfim_bench.errors import UsageError
 from mfim_bench.networks import face3d, hopenet
 from mfim_bench.networks.face3d_fit import Face as TrueFace
-from mfim_bench.networks.face3d_fit import rotation_of
+from mfim_bench.networks.rotations import rotation_of
 from mfim_protocols.judges import data, heldout, landmarks
 
 if TYPE_CHECKING:
