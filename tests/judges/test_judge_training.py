@@ -153,6 +153,24 @@ def test_augmentation_keeps_shape_and_type() -> None:
     assert augment.worn(image).shape == image.shape
 
 
+def test_crops_scatter_as_a_detectors_do() -> None:
+    """What `augment.detected` states of MTCNN's finds, which it was made after: half, a tenth and a thirtieth."""
+    rng = np.random.default_rng(0)
+    true = np.array([[1.5, 0.0, 3.0], [0.0, 1.5, -7.0]])
+    drawn = np.stack([augment.detected(true, 192, rng) for _ in range(4000)])
+    scale = np.abs(np.log(drawn[:, 0, 0] / 1.5))
+    # Two normal deviations are a coarse model: they give .24 where MTCNN had .28.
+    np.testing.assert_allclose(np.quantile(scale, [0.5, 0.9, 0.97]), [0.076, 0.277, 0.40], atol=0.05)
+    # What the true crop shows at its centre moves by the shift alone.
+    centre = np.linalg.solve(true[:, :2], [95.5, 95.5] - true[:, 2])
+    shift = np.abs(drawn[:, :, :2] @ centre + drawn[:, :, 2] - 95.5) / 192
+    np.testing.assert_allclose(np.quantile(shift, [0.5, 0.9]), [0.01, 0.048], atol=0.02)
+    np.testing.assert_allclose(augment.detected(true, 192, rng, scatter=0.0), true)
+    turned = augment.detected(true, 192, rng, scatter=0.0, turn=0.3)
+    np.testing.assert_allclose(turned[:, :2] @ turned[:, :2].T, 2.25 * np.eye(2), atol=1e-9)
+    assert abs(turned[0, 1]) > 1e-3
+
+
 def test_two_plugins_share_one_group() -> None:
     app = typer.Typer()
     first = group(app, "train")
