@@ -96,6 +96,7 @@ class HeadFit(nn.Module):
     weights: Tensor
     twin: Tensor
     mirrored: Tensor
+    points5: Tensor
 
     def __init__(
         self,
@@ -129,6 +130,8 @@ class HeadFit(nn.Module):
         self.register_buffer("blend", torch.zeros(3, 3))
         # How far shape and expression go from the guessed to the fitted ones; calibration sets it.
         self.register_buffer("shares", torch.ones(2))
+        # Eyes, nose and mouth corners as sums of the vertices, (5, K).
+        self.register_buffer("points5", torch.zeros(5, len(mean)))
         twin, mirrored = self._mirror()
         self.register_buffer("twin", twin)
         self.register_buffer("mirrored", mirrored)

@@ -32,6 +32,8 @@ class Folded(nn.Module):
 
     def forward(self, images: Tensor) -> Any:
         """(B, 3, S, S) -> what the network makes of (B, 3 fold², S / fold, S / fold)."""
+        if torch.is_autocast_enabled(images.device.type):  # earlier than the first layer would: moves half the bytes
+            images = images.to(torch.get_autocast_dtype(images.device.type))
         if self.fold > 1:
             images = F.pixel_unshuffle(images, self.fold).contiguous(memory_format=torch.channels_last)
         return self.network(images)

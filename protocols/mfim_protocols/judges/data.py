@@ -23,6 +23,8 @@ from mfim_protocols.virtual_faces.landmarks import front_weights
 from mfim_protocols.virtual_faces.shards import Images, Shards
 
 F32 = NDArray[np.float32]
+TIGHT = 0.25
+"""Scatter of the crops of `Cropper.tight`, as a share of a detector's [own choice]."""
 COLUMNS = ("shape", "expression", "pose", "points5", "dense")
 
 
@@ -106,9 +108,25 @@ def head_fit(faces: Faces | None = None) -> HeadFit:
         tensor(np.cov(expression.T)),
         tensor(front_weights(head.mean.astype(np.float64), head.triangles, head.part)[head.dense]),
     )
+    fit.points5.copy_(tensor(five_of_dense(head)))
     if faces is not None:
         fit.shape_deviation.copy_(tensor(faces.shape.std(0)))
     return fit
+
+
+def five_of_dense(head: HeadModel, ridge: float = 10.0) -> NDArray[np.float64]:
+    """(5, K) weights that turn the dense vertices into the five points, whatever the head; rows sum to 1.
+
+    Least squares over the mean and the bases (mm at coefficients of 1); ``ridge`` (mm) keeps weights small, for the
+    dense landmarks will have errors of their own.
+    """
+    heads = np.concatenate([head.mean[None], head.shape_basis, head.expression_basis]).astype(np.float64)
+    dense = heads[:, head.dense].transpose(0, 2, 1).reshape(-1, len(head.dense))
+    wanted = heads[:, head.points5].mean(2).transpose(0, 2, 1).reshape(-1, 5)
+    count = dense.shape[1]
+    design = np.vstack([dense, np.full((1, count), 1e3), ridge * np.eye(count)])
+    target = np.vstack([wanted, np.full((1, 5), 1e3), np.zeros((count, 5))])
+    return np.asarray(np.linalg.lstsq(design, target, rcond=None)[0].T)
 
 
 def load(folders: Sequence[Path], fold: str = "0/1") -> Faces:
@@ -148,6 +166,7 @@ class Cropper:
         strength: of `augment.degrade`; 0 = none.
         turn: radians of random turn (deviation), in training.
         scatter: factor on a detector's errors, see `augment.detected`.
+        tight: share of training crops that scatter by `TIGHT` of that only, as second looks do.
     """
 
     template: CropTemplate
@@ -156,6 +175,7 @@ class Cropper:
     strength: float = 1.0
     turn: float = 0.0
     scatter: float = 1.0
+    tight: float = 0.0
 
     def cut(
         self, faces: Faces, index: int, rng: np.random.Generator, train: bool, worn: bool = False
@@ -163,7 +183,8 @@ class Cropper:
         """One crop and its (2, 3) matrix. In validation only a detector's errors remain."""
         image = np.asarray(faces.images[index])
         matrix = crop_matrix(faces.points5[index], self.template, self.size, zoom=self.zoom)
-        matrix = augment.detected(matrix, self.size, rng, self.scatter, self.turn if train else 0.0)
+        scatter = self.scatter * (TIGHT if train and rng.random() < self.tight else 1.0)
+        matrix = augment.detected(matrix, self.size, rng, scatter, self.turn if train else 0.0)
         face = crop(image, matrix, self.size)
         if train and self.strength:
             face = augment.degrade(face, rng, self.strength)

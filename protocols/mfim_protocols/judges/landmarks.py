@@ -14,17 +14,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mfim_bench.faces.templates import transform
-from mfim_bench.networks.face3d import Face3d
+from mfim_bench.faces.templates import crop, transform
+from mfim_bench.networks.face3d import Face3d, look_again
 from mfim_bench.networks.face3d_fit import Face, Fit, HeadFit
 from mfim_bench.networks.rotations import rotation_of
+from mfim_protocols.judges import augment
+from mfim_protocols.judges.augment import Image, Matrix
 from mfim_protocols.judges.data import Cropper, Faces
 from mfim_protocols.judges.loop import Batch, autocast, images_of
 
-FIT_FROM, FIT_WEIGHT, GUESS_WEIGHT, POINT_WEIGHT = 0.5, 0.5, 1.5, 20.0
-"""The fit's vertex-space loss enters after this share of the run, with this weight; the guess's is there from the start
-[own choice].
-"""
+GUESS_WEIGHT, POINT_WEIGHT = 1.5, 20.0
+"""Of the guess's vertex-space loss and of the landmarks' distance [own choice]."""
 TYPICAL = {"shape": 15.0, "expression": 2.0, "degrees": 10.0}
 """Errors are divided by these, mm and degrees: about what always saying "the mean face" costs. Without it an identity,
 which moves vertices by eight times as much, would rule over an expression.
@@ -56,13 +56,17 @@ class LandmarkTask:
     prepare: Callable[[Tensor], Tensor] = lambda images: images
     visible: float = 1.0
     """Side of what the network sees, as a share of the crop (a centred part of it)."""
+    again: Face3d | None = None
+    """A judge, which looks twice: crops of validation are those of its second look."""
 
     def rows(self, index: NDArray[np.int64], rng: np.random.Generator, train: bool, worn: bool = False) -> Batch:
         """Crops of the given faces with their truth in the crop's axes and in the network's units."""
-        crops, landmarks, poses, angles, scales = [], [], [], [], []
-        for i in map(int, index):
-            crop, matrix = self.cropper.cut(self.faces, i, rng, train, worn)
-            crops.append(crop)
+        landmarks, poses, angles, scales = [], [], [], []
+        cuts = [self.cropper.cut(self.faces, i, rng, train, worn) for i in map(int, index)]
+        crops, matrices = [list(part) for part in zip(*cuts, strict=True)]
+        if self.again is not None and not train:
+            crops, matrices = self._again(self.again, index, crops, matrices, worn)
+        for i, matrix in zip(map(int, index), matrices, strict=True):
             landmarks.append(in_crop(matrix, self.faces.dense[i], self.cropper.size) / self.visible)
             turn = np.array([0, 0, crop_turn(matrix)], np.float32)
             poses.append(self.faces.pose[i] + turn)
@@ -78,12 +82,24 @@ class LandmarkTask:
             "pixels": torch.tensor(scales),  # image pixels a unit of the crop
         }
 
+    @torch.no_grad()
+    def _again(
+        self, judge: Face3d, index: NDArray[np.int64], crops: list[Image], matrices: list[Matrix], worn: bool
+    ) -> tuple[list[Image], list[Matrix]]:
+        """Crops of the second look and their matrices."""
+        judge.eval()
+        five = torch.cat([judge.five(images_of(crops[k : k + 64])) for k in range(0, len(crops), 64)]).numpy()
+        matrices = [look_again(m, points) for m, points in zip(matrices, five, strict=True)]
+        faces = [self.faces.images[int(i)] for i in index]
+        crops = [crop(np.asarray(face), m, self.cropper.size) for face, m in zip(faces, matrices, strict=True)]
+        return [augment.worn(c) for c in crops] if worn else crops, matrices
+
     def batch(self, rng: np.random.Generator, size: int) -> Batch:
         count = len(self.faces)
         return self.rows(rng.choice(count, min(size, count), replace=False), rng, train=True)
 
     def loss(self, model: nn.Module, batch: Batch, progress: float) -> Tensor:
-        """Distance of the landmarks, likelihood of their deviations, error of the guess; later also of the fit.
+        """Distance of the landmarks, likelihood of their deviations, error of the guess.
 
         The likelihood does not move the landmarks: it would all but forget those that are hard to find, whose
         deviations are large (M. Seitzer et al., "On the pitfalls of heteroscedastic uncertainty estimation", 2022).
@@ -94,11 +110,7 @@ class LandmarkTask:
         off = (landmarks - batch["landmarks"]).square().sum(-1)
         value: Tensor = (2 * log_deviation + 0.5 * off.detach() * torch.exp(-2 * log_deviation)).mean()
         value = value + POINT_WEIGHT * (off + 1e-6).sqrt().mean()
-        value = value + GUESS_WEIGHT * guess_loss(model.fit, guess, batch)
-        if progress >= FIT_FROM:  # on every other face: it costs as much as a third of the network
-            some = {k: v[::2] for k, v in batch.items() if k != "images"}
-            value = value + FIT_WEIGHT * fit_loss(model.fit, landmarks[::2], log_deviation[::2].exp(), some)
-        return value
+        return value + GUESS_WEIGHT * guess_loss(model.fit, guess, batch)
 
 
 def weighed(fit: HeadFit, shape: Tensor, expression: Tensor, turn: Tensor | None = None) -> Tensor:
@@ -126,20 +138,6 @@ def guess_loss(fit: HeadFit, guess: Tensor, batch: Batch) -> Tensor:
     degrees = ((guess[:, size:] - batch["angles"]) * (180 / np.pi)).square().mean(1)
     turned = (degrees + 1e-2).sqrt().mean() / TYPICAL["degrees"]
     return weighed(fit, shape, expression) + turned + 0.02 * shape.square().mean()
-
-
-def fit_loss(fit: HeadFit, landmarks: Tensor, deviations: Tensor, batch: Batch) -> Tensor:
-    """How far one Gauss-Newton step from the truth is drawn away by the landmarks' errors, see `weighed`.
-
-    The step is the fit's own, linearised where the truth is known, so no iteration is needed.
-    """
-    with torch.no_grad():
-        truth = fit.camera_of(batch["landmarks"], batch["pose"], batch["shape"], batch["expression"])
-    delta = fit.newton(truth, landmarks, deviations.detach().clamp_min(0.01), fit.prior(landmarks, None))
-    at = delta.shape[1] - fit.actions
-    # The increment turns from the left, what the shape holds of a turn comes from the right.
-    turn = (truth.rotation.transpose(1, 2) @ delta[:, :3, None])[..., 0]
-    return weighed(fit, delta[:, at - fit.shapes : at], delta[:, at:], turn)
 
 
 @dataclass(frozen=True, slots=True)
