@@ -1,10 +1,10 @@
 """The open 3DMM judge: dense landmarks with their uncertainty, and a head model fitted to them.
 
-Crop: the ``box`` template (upright, no roll removed), `SIZE` px, RGB in [0, 1], (x - 0.5) / 0.25. A small ResNet states
-for each of K vertices where it is and how sure that is, and guesses the head's coefficients and pose;
-`face3d_fit.HeadFit` turns that into a head. The judge looks twice, since a detector's five points scatter: at their crop
-(`ZOOM`), then at one around what it saw there (`AGAIN`, `PART`, both also in a mirror). Features are in millimetres at
-the K vertices (the front of the face), so that their RMS is the distance, whatever the coefficients.
+Crop: the ``box`` template (upright, no roll removed), `SIZE` px, RGB in [0, 1], (x - 0.5) / 0.25. A small ResNet
+states for each of K vertices where it is and how sure that is, and guesses the head's coefficients and pose;
+`face3d_fit.HeadFit` turns that into a head. The judge looks twice, since a detector's five points scatter: at their
+crop (`ZOOM`), then at one around what it saw there (`AGAIN`, `PART`, both also in a mirror). Features are in
+millimetres at the K vertices (the front of the face), so that their RMS is the distance, whatever the coefficients.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mfim_bench.faces.templates import crop, crop_matrix, invert, transform
 from mfim_bench.networks.face3d_fit import Face, Fit, HeadFit
 from mfim_bench.networks.folded import Folded
+from mfim_bench.networks.views import inner
 
 if TYPE_CHECKING:
     from mfim_bench.faces.detect import Face as FoundFace
@@ -120,10 +120,8 @@ class Face3d(nn.Module):
         if self.part is None:
             seen: tuple[Tensor, Tensor, Tensor] = self.net(images)
             return seen
-        grid = F.affine_grid(self.part * torch.eye(2, 3, device=images.device)[None], [1, *images.shape[1:]], False)
-        inner = F.grid_sample(images, grid.expand(len(images), -1, -1, -1), "bilinear", "border", align_corners=False)
         landmarks, deviation, guess = self._both(images)
-        inner_landmarks, inner_deviation, inner_guess = self._both(inner)
+        inner_landmarks, inner_deviation, inner_guess = self._both(inner(images, self.part))
         return (
             (landmarks + self.part * inner_landmarks) / 2,
             (deviation + inner_deviation + math.log(self.part)) / 2,

@@ -3,7 +3,8 @@
 After N. Ruiz, E. Chong, J. Rehg, "Fine-grained head pose estimation without keypoints", CVPRW 2018: an angle's 66 bins
 cover [-99°, 99°), and the angle is the expectation of the bin's lower edge under the softmax. The backbone is smaller
 and trained on virtual faces; blocks of `FOLD` x `FOLD` pixels enter it as channels. Crop: the ``box`` template
-(upright, no roll removed) at `ZOOM`, `SIZE` px, RGB in [0, 1], ImageNet mean and deviation.
+(upright, no roll removed), `SIZE` px, RGB in [0, 1], ImageNet mean and deviation; in training at `ZOOM`, the judge
+takes the mean of a wider view and a narrower one, both also in a mirror.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ from torch import Tensor, nn
 
 from mfim_bench.faces.templates import crop, crop_matrix
 from mfim_bench.networks.folded import Folded
+from mfim_bench.networks.views import inner
 
 if TYPE_CHECKING:
     from mfim_bench.faces.detect import Face
     from mfim_bench.measure import Features
 
 SIZE, ZOOM, FOLD = 192, 1.0, 2
+VIEW, PART = 1.14, 0.77
+"""Zoom of the judge's wider view, and the centred part of it that is the narrower [own choice, on training people]."""
 BACKBONE, CHANNELS = "seresnet18", (32, 64, 128, 256)
 BINS, WIDTH, FIRST = 66, 3.0, -99.0
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -56,9 +60,11 @@ def degrees(logits: Tensor) -> Tensor:
 
 
 def pose(network: HopeNet, images: Tensor) -> Tensor:
-    """(B, 3, S, S) in [0, 1] -> (B, 3) degrees: the mean of what an image and its mirror image show."""
+    """(B, 3, S, S) in [0, 1], cut at `VIEW` -> (B, 3) degrees: the mean over views."""
     mirror = images.new_tensor([-1.0, 1.0, -1.0])
-    return (degrees(network(images)) + mirror * degrees(network(images.flip(-1)))) / 2
+    views = (images, inner(images, PART))
+    seen = [degrees(network(v)) + mirror * degrees(network(v.flip(-1))) for v in views]
+    return torch.stack(seen).mean(0) / 2
 
 
 class HopeNetJudge:
@@ -82,7 +88,7 @@ class HopeNetJudge:
         out = [np.zeros((0, 3), np.float32)]
         for start in range(0, len(images), CHUNK):
             part = [
-                crop(image, crop_matrix(face.points, "box", SIZE, zoom=ZOOM), SIZE)
+                crop(image, crop_matrix(face.points, "box", SIZE, zoom=VIEW), SIZE)
                 for image, face in zip(images[start : start + CHUNK], faces[start : start + CHUNK], strict=True)
             ]
             tensor = torch.from_numpy(np.stack(part)).to(self.device).permute(0, 3, 1, 2).float() / 255

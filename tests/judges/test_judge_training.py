@@ -12,11 +12,14 @@ from painted import assert_same_weights, paint
 
 from mfim_bench.cli_groups import group
 from mfim_bench.errors import UsageError
+from mfim_bench.faces.templates import crop_matrix
 from mfim_bench.networks import face3d, files, hopenet
+from mfim_bench.networks.views import inner
 from mfim_protocols.judges import augment, commands, data, landmarks, loop
 from mfim_protocols.judges import face3d as face3d_training
 from mfim_protocols.judges import hopenet as hopenet_training
 from mfim_protocols.virtual_faces import shards
+from mfim_protocols.virtual_faces.head import HeadModel
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +55,7 @@ def test_hopenet_training_lowers_the_loss_and_writes_a_file(folders: tuple[Path,
     assert hopenet.load(settings.out)(torch.rand(2, 3, hopenet.SIZE, hopenet.SIZE)).shape == (2, 3, 66)
 
 
-def test_face3d_training_lowers_the_loss_and_writes_a_file(
-    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(landmarks, "FIT_FROM", 2.0)  # a term that enters on the way would hide what the first one does
+def test_face3d_training_lowers_the_loss_and_writes_a_file(folders: tuple[Path, Path], tmp_path: Path) -> None:
     settings = loop.Settings(tmp_path / "face3d.safetensors", 10, steps=30, batch=16)
     figures = face3d_training.train([folders[0]], [folders[1]], "0/1", settings)
     assert figures["loss"]["last"] < figures["loss"]["first"]  # type: ignore[index]
@@ -67,24 +67,93 @@ def test_face3d_training_lowers_the_loss_and_writes_a_file(
 
 
 def test_the_judge_sees_a_mirrored_face_as_the_mirrored_head(folders: tuple[Path, Path]) -> None:
-    """Exactly, whatever the network has learned: it looks at both."""
+    """Exactly, whatever the network has learned: it looks at both, whole and at their middles."""
     faces = data.load([folders[0]])
     network = face3d.build(data.head_fit(faces), torch.rand(320, 2) - 0.5).eval()
     torch.nn.init.normal_(network.net.points.weight, std=0.01)
     images = torch.rand(2, 3, face3d.SIZE, face3d.SIZE)
     with torch.no_grad():
         (points, _, guess), (other_points, _, other_guess) = network.see(images), network.see(images.flip(-1))
-        once, _, _ = network.net(images)
+        once = (network.net(images)[0] + network.part * network.net(inner(images, network.part))[0]) / 2
     paired, fit = network.fit.twin >= 0, network.fit
     moved = other_points[:, fit.twin.clamp_min(0)] * torch.tensor([-1.0, 1.0])
     torch.testing.assert_close(points[:, paired], moved[:, paired], atol=1e-5, rtol=0)
     torch.testing.assert_close(points[:, ~paired], once[:, ~paired])
     assert float((points - once)[:, paired].abs().mean()) > 1e-3
+    plain = face3d.Face3d(network.net, network.fit)
+    with torch.no_grad():
+        for seen, said in zip(plain.see(images), network.net(images), strict=True):
+            torch.testing.assert_close(seen, said)
     # The matrix is its own inverse but for the last, faintest components.
     there, back = (g @ fit.mirrored.T for g in (guess, other_guess))
     vertices = [fit.vertices(g[:, :80], g[:, 80:132]) for g in (guess, back, other_guess, there)]
     assert float((vertices[0] - vertices[1]).norm(dim=-1).mean()) < 0.2
     assert float((vertices[2] - vertices[3]).norm(dim=-1).mean()) < 0.2
+
+
+class Knowing(torch.nn.Module):
+    """Stands where the network does, and says where the landmarks really are."""
+
+    def __init__(self, answers: torch.Tensor) -> None:
+        super().__init__()
+        self.answers = answers
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        return self.answers, torch.zeros(len(images), 320), torch.zeros(len(images), 135)
+
+
+def test_the_second_look_is_at_the_true_crop_once_the_landmarks_are_right(folders: tuple[Path, Path]) -> None:
+    """However badly the detector's points scatter; and its labels are of that crop."""
+    faces = data.load([folders[0]])
+    five = data.head_fit().points5.numpy() @ faces.dense  # painted faces have points of their own
+    cropper = data.Cropper("box", face3d.SIZE, face3d.ZOOM, scatter=2.0)
+    index = np.arange(20)
+    first = landmarks.LandmarkTask(faces, cropper).rows(index, np.random.default_rng(3), False)
+    judge = face3d.build(data.head_fit())
+    judge.net = Knowing(first["landmarks"])  # type: ignore[assignment]
+    batch = landmarks.LandmarkTask(faces, cropper, again=judge).rows(index, np.random.default_rng(3), False)
+    true = [crop_matrix(points, "box", face3d.SIZE, zoom=face3d.AGAIN) for points in five[index]]
+    wanted = np.stack([landmarks.in_crop(m, faces.dense[i], face3d.SIZE) for i, m in zip(index, true, strict=True)])
+    np.testing.assert_allclose(batch["landmarks"].numpy(), wanted, atol=1e-4)
+    assert float((first["landmarks"] - batch["landmarks"]).abs().mean()) > 0.02
+    assert batch["images"].shape == first["images"].shape
+    trained = landmarks.LandmarkTask(faces, cropper, again=judge).rows(index, np.random.default_rng(3), True)
+    assert not torch.equal(trained["landmarks"], batch["landmarks"])  # training is at the scattered crops
+
+
+def test_the_five_points_follow_from_the_dense_ones() -> None:
+    """To 2 mm, for heads and expressions that took no part in finding the weights one by one."""
+    head, rng = HeadModel.load(), np.random.default_rng(0)
+    weights = data.five_of_dense(head)
+    np.testing.assert_allclose(weights.sum(1), 1, atol=1e-3)
+    for _ in range(10):
+        moved = np.tensordot(rng.normal(0, 1, len(head.shape_basis)), head.shape_basis, 1)
+        vertices = head.mean + moved + head.expression_basis[int(rng.integers(len(head.expression_basis)))]
+        off = weights @ vertices[head.dense] - vertices[head.points5].mean(1)
+        assert np.linalg.norm(off, axis=-1).mean() < 2.5
+
+
+def test_the_middle_of_a_picture() -> None:
+    ramp = torch.arange(192.0).expand(1, 3, 192, 192)
+    half = inner(ramp, 0.5)
+    assert half.shape == ramp.shape
+    # Pixel edges map onto each other: 96 px become 192, the first centre lies a quarter of a pixel in.
+    torch.testing.assert_close(half[0, 0, 5], 47.75 + 0.5 * torch.arange(192.0))
+    torch.testing.assert_close(inner(ramp, 1.0), ramp)
+
+
+def test_a_share_of_the_crops_is_tight(folders: tuple[Path, Path]) -> None:
+    faces = data.load([folders[0]])
+    true = crop_matrix(faces.points5[0], "box", 64, zoom=0.9)
+
+    def spread(tight: float, train: bool) -> np.ndarray:
+        cropper, rng = data.Cropper("box", 64, 0.9, strength=0.0, tight=tight), np.random.default_rng(0)
+        return np.array([abs(np.log(cropper.cut(faces, 0, rng, train)[1][0, 0] / true[0, 0])) for _ in range(800)])
+
+    wide, none, some = spread(0.0, True), spread(1.0, True), spread(0.65, True)
+    assert np.median(none) == pytest.approx(data.TIGHT * np.median(wide), rel=0.2)
+    assert np.median(none) < np.median(some) < np.median(wide)
+    assert np.median(spread(1.0, False)) == pytest.approx(np.median(wide), rel=0.2)  # in training only
 
 
 def test_a_run_begins_from_weights_but_keeps_its_own_priors(folders: tuple[Path, Path], tmp_path: Path) -> None:

@@ -75,7 +75,6 @@ def test_training_lowers_the_loss_and_loads(kind: str, faces, tmp_path: Path, mo
     monkeypatch.setattr(train.data, "load", lambda folders, fold="0/1": faces)
     # Terms that enter on the way would hide what the first ones do.
     monkeypatch.setattr(train, "MARGIN", 0.0)
-    monkeypatch.setattr(landmarks, "FIT_FROM", 2.0)
     settings = loop.Settings(tmp_path / "s.safetensors", 10, steps=40, batch=16)
     run = train.train_recogniser if kind == "r" else train.train_face3d
     figures = run([tmp_path], [tmp_path], "0/1", settings)

@@ -56,8 +56,8 @@ class PoseTask:
 
 @torch.no_grad()
 def evaluate(model: hopenet.HopeNet, task: PoseTask, seed: int = 0, limit: int = 800) -> dict[str, dict[str, float]]:
-    """Mean absolute error in degrees on faces of other identities, clean and worn, beside that of always saying
-    zero.
+    """Mean absolute error in degrees on faces of other identities, clean and worn, beside that of always saying zero;
+    the crops are to be cut at `hopenet.VIEW`.
     """
     index = np.random.default_rng([seed, 5]).permutation(len(task.faces))[:limit]
     figures = {}
@@ -90,7 +90,8 @@ def train(shards: Sequence[Path], val: Sequence[Path], fold: str, settings: loop
     }
     files.save(outcome.network, settings.out, {"network": "hopenet", "figures": figures})
     # Figures of the file as it will be read, in half precision.
-    figures["validation"] = evaluate(hopenet.load(settings.out), PoseTask(validation, cropper))
+    viewed = Cropper("box", hopenet.SIZE, hopenet.VIEW)
+    figures["validation"] = evaluate(hopenet.load(settings.out), PoseTask(validation, viewed))
     files.save(hopenet.load(settings.out), settings.out, {"network": "hopenet", "figures": figures})
     settings.checkpoint.unlink(missing_ok=True)
     return figures
