@@ -190,11 +190,17 @@ def empty_fit(state: dict[str, Tensor], prefix: str = "fit.") -> HeadFit:
 
 
 class Face3dJudge:
-    """Implements `mfim_bench.measure.Judge`; see `features`."""
+    """Implements `mfim_bench.measure.Judge`; see `features`.
 
-    def __init__(self, network: Face3d, device: torch.device) -> None:
+    Args:
+        network: trained.
+        device: to run on.
+        again: False takes the detector's crop as it is, for showing what the second look is worth.
+    """
+
+    def __init__(self, network: Face3d, device: torch.device, again: bool = True) -> None:
         self.network = network.eval().to(device)
-        self.device = device
+        self.device, self.again = device, again
 
     @torch.no_grad()
     def features(self, images: Sequence[NDArray[np.uint8]], faces: Sequence[FoundFace]) -> Features:
@@ -211,7 +217,7 @@ class Face3dJudge:
             ``shape_whitened`` (N, S) and ``expression_whitened`` (N, E): coefficients over their deviation among the
             training faces; 0 for actions that those never show (eyes look by rotation).
         """
-        matrices = [crop_matrix(face.points, "box", SIZE, zoom=ZOOM) for face in faces]
+        matrices = [crop_matrix(face.points, "box", SIZE, zoom=ZOOM if self.again else AGAIN) for face in faces]
         model = self.network.fit
         size, deviation = 3 * len(model.mean), model.expression_covariance.diagonal().sqrt().double()
         widths = {
@@ -224,9 +230,10 @@ class Face3dJudge:
         columns: dict[str, list[Tensor]] = {name: [] for name in (*widths, "landmarks")}
         for start in range(0, len(images), CHUNK):
             rows = range(start, min(start + CHUNK, len(images)))
-            seen = self.network.five(self._crops(images, matrices, rows)).cpu().numpy()
-            for row, five in zip(rows, seen, strict=True):
-                matrices[row] = look_again(matrices[row], five)
+            if self.again:
+                seen = self.network.five(self._crops(images, matrices, rows)).cpu().numpy()
+                for row, five in zip(rows, seen, strict=True):
+                    matrices[row] = look_again(matrices[row], five)
             fit, face = self.network(self._crops(images, matrices, rows))
             columns["shape_vertices"].append(face.neutral.flatten(1))
             columns["expression_vertices"].append(face.expression.flatten(1))

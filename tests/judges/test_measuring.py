@@ -44,6 +44,13 @@ def test_figures_of_a_judge(name: str, held: tuple[Path, heldout.Held]) -> None:
     assert figures["within_45"]["yaw_degrees"] < 8
     assert figures["blur_4"] != figures["within_45"]
     assert cards.ROWS["side_64"] in cards.markdown(name, figures)
+    judge = measure.open_judge(name, None)
+    once = measure.once(judge, held[1])
+    if name == "hopenet":
+        assert once == {}
+    else:
+        assert once["one_look"]["images"] == figures["within_45"]["images"]
+        assert once["one_look"] != figures["within_45"]
     assert measure.differences(figures, figures) == []
     moved = {**figures, "all": {**figures["all"], "yaw_degrees": figures["all"]["yaw_degrees"] * 1.5 + 0.1}}
     assert [line.split(":")[0] for line in measure.differences(moved, figures)] == ["all.yaw_degrees"]

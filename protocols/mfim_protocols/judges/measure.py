@@ -58,6 +58,7 @@ def measure(name: str, judge: Judge, folder: Path | None, workers: int = 2) -> F
     held = heldout.held_out(folder, workers)
     return {
         **errors(judge, held),
+        **once(judge, held),
         "protocol": protocol_errors(judge, heldout.floor_pairs(folder)),
         "cost": cost(judge, held),
     }
@@ -95,6 +96,19 @@ def errors(judge: Judge, held: heldout.Held) -> Figures:
         soft = [np.asarray(cv2.GaussianBlur(i, (0, 0), sigma), np.uint8) for i in images]
         out[f"blur_{sigma:g}"] = figures(judged(soft, faces), near)
     return out
+
+
+def once(judge: Judge, held: heldout.Held) -> Figures:
+    """Figures within ±45° of yaw of a judge that looks twice, had it looked at the detector's crop only."""
+    if not isinstance(judge, face3d.Face3dJudge):
+        return {}
+    truth, faces = held.seen()
+    true = true_faces(truth)
+    near = np.abs(np.rad2deg(true.angles[:, 0].numpy())) <= BAR_YAW
+    rows = np.flatnonzero(near)
+    single = face3d.Face3dJudge(judge.network, judge.device, again=False)
+    found = single.features([truth.images[int(k)] for k in rows], [faces[k] for k in rows])
+    return {"one_look": of_features(found, pick(true, near), truth.identity[near])}
 
 
 def protocol_errors(judge: Judge, held: heldout.Held) -> dict[str, float]:
