@@ -7,14 +7,14 @@ from mfim_bench.weights import WeightsSpec
 WEIGHTS: tuple[WeightsSpec, ...] = (
     WeightsSpec(
         name="face3d",
-        sha256="876eb84f6f20e0aea6a9178c1101467213124c63aa691caa597f940aeb887bd4",
+        sha256="0ba66393bfbc62b89b5420d3bf988f46987cba427020ce1079115c63331fb1ce",
         package="mfim_bench:networks/weights/face3d.safetensors",
         licence="Apache-2.0",
         summary="open 3DMM judge: dense landmarks and head model, trained on virtual faces",
     ),
     WeightsSpec(
         name="hopenet",
-        sha256="de772524897f7ce334e541f61208a7cb6d34242160f6c884a46c988516423a80",
+        sha256="bc7abbcc63d5bdabdc035d518402cfbda5b8b16a5c0108fa8fd59751242eafc6",
         package="mfim_bench:networks/weights/hopenet.safetensors",
         licence="Apache-2.0",
         summary="open HopeNet: head pose in degrees, trained on virtual faces",
