@@ -2,8 +2,8 @@
 
 Crop: the ``box`` template (upright, no roll removed), `SIZE` px, RGB in [0, 1], (x - 0.5) / 0.25. A small ResNet
 states for each of K vertices where it is and how sure that is, and guesses the head's coefficients and pose;
-`face3d_fit.HeadFit` turns that into a head. The judge looks twice, since a detector's five points scatter: at their
-crop (`ZOOM`), then at one around what it saw there (`AGAIN`, `PART`, both also in a mirror). Features are in
+`face3d_fit.HeadFit` turns that into a head. A detector's five points scatter, so the judge first seeks the face, three
+times, each around what it saw before (`SEARCH`), then measures (`LAST`, `PART`, both also in a mirror). Features are in
 millimetres at the K vertices (the front of the face), so that their RMS is the distance, whatever the coefficients.
 """
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from mfim_bench.measure import Features
 
 SIZE, ZOOM = 192, 0.9
-AGAIN, PART = 1.03, 0.88
-"""Zoom of the second look's crop, and the centred part of it that is looked at too, which is as wide as `ZOOM` [own
-choice, on training people held out].
+SEARCH, LAST, PART = (1.5, ZOOM, ZOOM), 1.03, 0.88
+"""Zooms of the crops in which the judge seeks the face, each around what it saw in the one before; of the crop in which
+it measures; and the centred part of that which is measured too [own choice, on training people held out].
 """
 BACKBONE, CHANNELS, FOLD = "resnet18", (32, 64, 128, 256), 2
 FINE, CODE = 16, 64
@@ -165,14 +165,15 @@ def build(fit: HeadFit, start: Tensor | None = None) -> Face3d:
     return Face3d(net, fit, PART)
 
 
-def look_again(matrix: NDArray[np.float64], five: NDArray[np.floating]) -> NDArray[np.float64]:
-    """The matrix of the second look's crop.
+def look_again(matrix: NDArray[np.float64], five: NDArray[np.floating], zoom: float) -> NDArray[np.float64]:
+    """The matrix of the next look's crop.
 
     Args:
-        matrix: (2, 3), frame pixels to pixels of the first crop.
+        matrix: (2, 3), frame pixels to pixels of the crop before.
         five: (5, 2) points seen there, where it spans [-1, 1].
+        zoom: of the next.
     """
-    return crop_matrix(transform((five + 1) * (SIZE / 2) - 0.5, invert(matrix)), "box", SIZE, zoom=AGAIN)
+    return crop_matrix(transform((five + 1) * (SIZE / 2) - 0.5, invert(matrix)), "box", SIZE, zoom=zoom)
 
 
 def empty_fit(state: dict[str, Tensor], prefix: str = "fit.") -> HeadFit:
@@ -195,12 +196,12 @@ class Face3dJudge:
     Args:
         network: trained.
         device: to run on.
-        again: False takes the detector's crop as it is, for showing what the second look is worth.
+        search: see `SEARCH`; empty = measure in the detector's crop, for showing what the search is worth.
     """
 
-    def __init__(self, network: Face3d, device: torch.device, again: bool = True) -> None:
+    def __init__(self, network: Face3d, device: torch.device, search: Sequence[float] = SEARCH) -> None:
         self.network = network.eval().to(device)
-        self.device, self.again = device, again
+        self.device, self.zooms = device, (*search, LAST)
 
     @torch.no_grad()
     def features(self, images: Sequence[NDArray[np.uint8]], faces: Sequence[FoundFace]) -> Features:
@@ -217,7 +218,7 @@ class Face3dJudge:
             ``shape_whitened`` (N, S) and ``expression_whitened`` (N, E): coefficients over their deviation among the
             training faces; 0 for actions that those never show (eyes look by rotation).
         """
-        matrices = [crop_matrix(face.points, "box", SIZE, zoom=ZOOM if self.again else AGAIN) for face in faces]
+        matrices = [crop_matrix(face.points, "box", SIZE, zoom=self.zooms[0]) for face in faces]
         model = self.network.fit
         size, deviation = 3 * len(model.mean), model.expression_covariance.diagonal().sqrt().double()
         widths = {
@@ -230,10 +231,10 @@ class Face3dJudge:
         columns: dict[str, list[Tensor]] = {name: [] for name in (*widths, "landmarks")}
         for start in range(0, len(images), CHUNK):
             rows = range(start, min(start + CHUNK, len(images)))
-            if self.again:
+            for zoom in self.zooms[1:]:
                 seen = self.network.five(self._crops(images, matrices, rows)).cpu().numpy()
                 for row, five in zip(rows, seen, strict=True):
-                    matrices[row] = look_again(matrices[row], five)
+                    matrices[row] = look_again(matrices[row], five, zoom)
             fit, face = self.network(self._crops(images, matrices, rows))
             columns["shape_vertices"].append(face.neutral.flatten(1))
             columns["expression_vertices"].append(face.expression.flatten(1))

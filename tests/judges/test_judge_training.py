@@ -92,32 +92,37 @@ def test_the_judge_sees_a_mirrored_face_as_the_mirrored_head(folders: tuple[Path
 
 
 class Knowing(torch.nn.Module):
-    """Stands where the network does, and says where the landmarks really are."""
+    """Stands where the network does, and says where the landmarks really are: an answer for each call."""
 
-    def __init__(self, answers: torch.Tensor) -> None:
+    def __init__(self, answers: list[torch.Tensor]) -> None:
         super().__init__()
-        self.answers = answers
+        self.answers = iter(answers)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        return self.answers, torch.zeros(len(images), 320), torch.zeros(len(images), 135)
+        return next(self.answers), torch.zeros(len(images), 320), torch.zeros(len(images), 135)
 
 
-def test_the_second_look_is_at_the_true_crop_once_the_landmarks_are_right(folders: tuple[Path, Path]) -> None:
-    """However badly the detector's points scatter; and its labels are of that crop."""
+def test_the_face_is_measured_in_the_true_crop_once_the_landmarks_are_right(folders: tuple[Path, Path]) -> None:
+    """However badly the detector's points scatter; and the labels are of that crop."""
     faces = data.load([folders[0]])
     five = data.head_fit().points5.numpy() @ faces.dense  # painted faces have points of their own
-    cropper = data.Cropper("box", face3d.SIZE, face3d.ZOOM, scatter=2.0)
+    cropper = data.Cropper("box", face3d.SIZE, face3d.SEARCH[0], scatter=2.0)
     index = np.arange(20)
     first = landmarks.LandmarkTask(faces, cropper).rows(index, np.random.default_rng(3), False)
+
+    def true(zoom: float) -> torch.Tensor:
+        matrices = [crop_matrix(points, "box", face3d.SIZE, zoom=zoom) for points in five[index]]
+        inside = [landmarks.in_crop(m, faces.dense[i], face3d.SIZE) for i, m in zip(index, matrices, strict=True)]
+        return torch.from_numpy(np.stack(inside)).float()
+
     judge = face3d.build(data.head_fit())
-    judge.net = Knowing(first["landmarks"])  # type: ignore[assignment]
-    batch = landmarks.LandmarkTask(faces, cropper, again=judge).rows(index, np.random.default_rng(3), False)
-    true = [crop_matrix(points, "box", face3d.SIZE, zoom=face3d.AGAIN) for points in five[index]]
-    wanted = np.stack([landmarks.in_crop(m, faces.dense[i], face3d.SIZE) for i, m in zip(index, true, strict=True)])
-    np.testing.assert_allclose(batch["landmarks"].numpy(), wanted, atol=1e-4)
+    judge.net = Knowing([first["landmarks"], *map(true, face3d.SEARCH[1:])])  # type: ignore[assignment]
+    task = landmarks.LandmarkTask(faces, cropper, judge=judge)
+    batch = task.rows(index, np.random.default_rng(3), False)
+    torch.testing.assert_close(batch["landmarks"], true(face3d.LAST), atol=1e-4, rtol=0)
     assert float((first["landmarks"] - batch["landmarks"]).abs().mean()) > 0.02
     assert batch["images"].shape == first["images"].shape
-    trained = landmarks.LandmarkTask(faces, cropper, again=judge).rows(index, np.random.default_rng(3), True)
+    trained = task.rows(index, np.random.default_rng(3), True)
     assert not torch.equal(trained["landmarks"], batch["landmarks"])  # training is at the scattered crops
 
 

@@ -14,7 +14,7 @@ Figures = dict[str, dict[str, float]]
 ROWS = {
     "within_45": "yaw within ±45°",
     "bare": "… and nothing before the face",
-    "one_look": "… one look, at the detector's crop",
+    "one_look": "… measured in the detector's crop",
     "protocol": "the protocol's scenes",
     "all": "all frames",
     "yaw_0_15": "yaw 0–15°",

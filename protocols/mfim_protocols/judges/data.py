@@ -24,7 +24,7 @@ from mfim_protocols.virtual_faces.shards import Images, Shards
 
 F32 = NDArray[np.float32]
 TIGHT = 0.5
-"""Scatter of the crops of `Cropper.tight`, as a share of a detector's: about that of second looks (on training people,
+"""Scatter of the crops of `Cropper.tight`, as a share of a detector's: about that of sought ones (on training people,
 scale off by 5 % in half of the cases and 14 % in a tenth, place by 1 % and 3 %).
 """
 COLUMNS = ("shape", "expression", "pose", "points5", "dense")
@@ -168,7 +168,7 @@ class Cropper:
         strength: of `augment.degrade`; 0 = none.
         turn: radians of random turn (deviation), in training.
         scatter: factor on a detector's errors, see `augment.detected`.
-        tight: share of training crops that scatter by `TIGHT` of that only, as second looks do.
+        tight: share of training crops that scatter by `TIGHT` of that only, as sought ones do.
     """
 
     template: CropTemplate

@@ -11,7 +11,7 @@ from mfim_bench.networks import face3d, files
 from mfim_protocols.judges import data, landmarks, loop
 
 TIGHT = 0.65
-"""Share of training crops that scatter little, as those of the second look do; the others are a detector's [own
+"""Share of training crops that scatter little, as those do that the judge sought; the others are a detector's [own
 choice].
 """
 
@@ -25,6 +25,7 @@ def train(shards: Sequence[Path], val: Sequence[Path], fold: str, settings: loop
     faces = data.load(shards, fold)
     fitted, held = faces.hold_out(0.05)
     cropper = data.Cropper("box", face3d.SIZE, face3d.ZOOM, tight=TIGHT)
+    seeking = data.Cropper("box", face3d.SIZE, face3d.SEARCH[0])
     task = landmarks.LandmarkTask(fitted, cropper)
     torch.manual_seed(settings.seed)
     model = face3d.build(data.head_fit(fitted), landmarks.mean_landmarks(task, settings.seed))
@@ -32,7 +33,7 @@ def train(shards: Sequence[Path], val: Sequence[Path], fold: str, settings: loop
     outcome = loop.train(model, task.batch, task.loss, settings)
     network = outcome.network.cpu().float()
     assert isinstance(network, face3d.Face3d)
-    task = landmarks.LandmarkTask(held, cropper, again=network)
+    task = landmarks.LandmarkTask(held, seeking, judge=network)
     calibration = landmarks.calibrate(network, task, settings.seed)
     figures: dict[str, object] = {
         "trained_on": {"images": len(fitted), "identities": fitted.identities, "fold": fold, "seed": settings.seed},
@@ -44,7 +45,7 @@ def train(shards: Sequence[Path], val: Sequence[Path], fold: str, settings: loop
     # Figures of the file as it will be read, in half precision.
     validation = data.load(val)
     network = face3d.load(settings.out)
-    figures["validation"] = landmarks.evaluate(network, landmarks.LandmarkTask(validation, cropper, again=network))
+    figures["validation"] = landmarks.evaluate(network, landmarks.LandmarkTask(validation, seeking, judge=network))
     files.save(face3d.load(settings.out), settings.out, {"network": "face3d", "figures": figures})
     settings.checkpoint.unlink(missing_ok=True)
     return figures

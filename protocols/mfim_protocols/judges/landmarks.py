@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mfim_bench.faces.templates import crop, transform
-from mfim_bench.networks.face3d import Face3d, look_again
+from mfim_bench.networks.face3d import LAST, SEARCH, Face3d, look_again
 from mfim_bench.networks.face3d_fit import Face, Fit, HeadFit
 from mfim_bench.networks.rotations import rotation_of
 from mfim_protocols.judges import augment
@@ -56,16 +56,16 @@ class LandmarkTask:
     prepare: Callable[[Tensor], Tensor] = lambda images: images
     visible: float = 1.0
     """Side of what the network sees, as a share of the crop (a centred part of it)."""
-    again: Face3d | None = None
-    """A judge, which looks twice: crops of validation are those of its second look."""
+    judge: Face3d | None = None
+    """Crops of validation are those in which this judge measures; it begins to seek in the cropper's."""
 
     def rows(self, index: NDArray[np.int64], rng: np.random.Generator, train: bool, worn: bool = False) -> Batch:
         """Crops of the given faces with their truth in the crop's axes and in the network's units."""
         landmarks, poses, angles, scales = [], [], [], []
         cuts = [self.cropper.cut(self.faces, i, rng, train, worn) for i in map(int, index)]
         crops, matrices = [list(part) for part in zip(*cuts, strict=True)]
-        if self.again is not None and not train:
-            crops, matrices = self._again(self.again, index, crops, matrices, worn)
+        if self.judge is not None and not train:
+            crops, matrices = self._sought(self.judge, index, crops, matrices, worn)
         for i, matrix in zip(map(int, index), matrices, strict=True):
             landmarks.append(in_crop(matrix, self.faces.dense[i], self.cropper.size) / self.visible)
             turn = np.array([0, 0, crop_turn(matrix)], np.float32)
@@ -83,16 +83,18 @@ class LandmarkTask:
         }
 
     @torch.no_grad()
-    def _again(
+    def _sought(
         self, judge: Face3d, index: NDArray[np.int64], crops: list[Image], matrices: list[Matrix], worn: bool
     ) -> tuple[list[Image], list[Matrix]]:
-        """Crops of the second look and their matrices."""
+        """Crops in which the judge measures and their matrices."""
         judge.eval()
-        five = torch.cat([judge.five(images_of(crops[k : k + 64])) for k in range(0, len(crops), 64)]).numpy()
-        matrices = [look_again(m, points) for m, points in zip(matrices, five, strict=True)]
-        faces = [self.faces.images[int(i)] for i in index]
-        crops = [crop(np.asarray(face), m, self.cropper.size) for face, m in zip(faces, matrices, strict=True)]
-        return [augment.worn(c) for c in crops] if worn else crops, matrices
+        faces = [np.asarray(self.faces.images[int(i)]) for i in index]
+        for zoom in (*SEARCH[1:], LAST):
+            five = torch.cat([judge.five(images_of(crops[k : k + 64])) for k in range(0, len(crops), 64)]).numpy()
+            matrices = [look_again(m, points, zoom) for m, points in zip(matrices, five, strict=True)]
+            crops = [crop(face, m, self.cropper.size) for face, m in zip(faces, matrices, strict=True)]
+            crops = [augment.worn(c) for c in crops] if worn else crops
+        return crops, matrices
 
     def batch(self, rng: np.random.Generator, size: int) -> Batch:
         count = len(self.faces)

@@ -99,14 +99,14 @@ def errors(judge: Judge, held: heldout.Held) -> Figures:
 
 
 def once(judge: Judge, held: heldout.Held) -> Figures:
-    """Figures within ±45° of yaw of a judge that looks twice, had it looked at the detector's crop only."""
+    """Figures within ±45° of yaw of a judge that seeks the face itself, had it measured in the detector's crop."""
     if not isinstance(judge, face3d.Face3dJudge):
         return {}
     truth, faces = held.seen()
     true = true_faces(truth)
     near = np.abs(np.rad2deg(true.angles[:, 0].numpy())) <= BAR_YAW
     rows = np.flatnonzero(near)
-    single = face3d.Face3dJudge(judge.network, judge.device, again=False)
+    single = face3d.Face3dJudge(judge.network, judge.device, search=())
     found = single.features([truth.images[int(k)] for k in rows], [faces[k] for k in rows])
     return {"one_look": of_features(found, pick(true, near), truth.identity[near])}
 
