@@ -7,7 +7,7 @@ from mfim_bench.weights import WeightsSpec
 WEIGHTS: tuple[WeightsSpec, ...] = (
     WeightsSpec(
         name="face3d",
-        sha256="0ba66393bfbc62b89b5420d3bf988f46987cba427020ce1079115c63331fb1ce",
+        sha256="de5af11f0951f5be6a46d81ca6e5fd462dd212f7b1706d4b8d67c971694bf4af",
         package="mfim_bench:networks/weights/face3d.safetensors",
         licence="Apache-2.0",
         summary="open 3DMM judge: dense landmarks and head model, trained on virtual faces",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,6 +75,23 @@ def test_wide_shards_say_so(tmp_path: Path) -> None:
     assert np.allclose(again.pose[1], wide.draw(100, 100_001).scene.pose)
     with pytest.raises(ValueError, match="other settings"):
         shards.render_shards(tmp_path, 100, 1, 2, size=48, samples=1, wide=False)
+
+
+def test_workers_find_the_note_whole(tmp_path: Path) -> None:
+    """Written once, by renaming: one that writes it anew lets another read an empty file, and die."""
+
+    def fill(worker: int) -> None:
+        shards.render_shards(tmp_path, 100, 0, 2, size=48, samples=1, worker=worker, workers=8)
+
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(20):
+            list(pool.map(fill, range(8)))
+            (tmp_path / "meta.json").unlink()
+    fill(0)
+    inode = (tmp_path / "meta.json").stat().st_ino
+    fill(1)
+    assert (tmp_path / "meta.json").stat().st_ino == inode
+    assert [p.name for p in tmp_path.iterdir()] == ["meta.json"]
 
 
 def test_stored_images_are_near_what_was_drawn_and_join(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ images fit on a stick. Parts are written whole, by atomic rename; a folder being
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,7 +195,10 @@ def render_shards(
     note = folder / "meta.json"
     if note.exists() and json.loads(note.read_text()) != meta:
         raise ValueError(f"{folder} holds shards made with other settings: {note.read_text().strip()}")
-    note.write_text(json.dumps(meta) + "\n")
+    if not note.exists():  # whole or not at all: another worker may be reading it
+        own = folder / f"meta.json.{os.getpid()}-{worker}"
+        own.write_text(json.dumps(meta) + "\n")
+        own.replace(note)
     for number, start in enumerate(range(first, first + identities, part)):
         if number % workers != worker or (folder / f"part-{number:04d}.npz").exists():
             continue
