@@ -10,7 +10,8 @@ millimetres at the K vertices (the front of the face), so that their RMS is the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,10 +129,26 @@ class Face3d(nn.Module):
             (guess + inner_guess) / 2,
         )
 
-    def five(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) in [0, 1] -> the five points of `Face.points` (B, 5, 2), as one look sees them."""
-        five: Tensor = self.fit.points5 @ self.net(images)[0]
-        return five
+    @torch.no_grad()
+    def seek(
+        self, matrices: list[NDArray[np.float64]], cut: Callable[[list[NDArray[np.float64]]], Tensor],
+        zooms: Sequence[float],
+    ) -> list[NDArray[np.float64]]:  # fmt: skip
+        """From crop to crop, each around the five points that the network saw in the one before.
+
+        Args:
+            matrices: (2, 3) each, frame pixels to pixels of the first crops.
+            cut: such matrices -> images (B, 3, S, S) in [0, 1].
+            zooms: of the crops after the first.
+
+        Returns:
+            Matrices of the last crops.
+        """
+        for zoom in zooms:
+            five = (self.fit.points5 @ self.net(cut(matrices))[0] + 1) * (SIZE / 2) - 0.5
+            seen = zip(five.cpu().numpy(), matrices, strict=True)
+            matrices = [crop_matrix(transform(f, invert(m)), "box", SIZE, zoom=zoom) for f, m in seen]
+        return matrices
 
     def _both(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The mean of what the images and their mirror images show."""
@@ -163,17 +180,6 @@ def build(fit: HeadFit, start: Tensor | None = None) -> Face3d:
         start = torch.zeros(len(fit.mean), 2)
     net = LandmarkNet(start, fit.guesses, BACKBONE, {"channels": CHANNELS}, SIZE, FOLD)
     return Face3d(net, fit, PART)
-
-
-def look_again(matrix: NDArray[np.float64], five: NDArray[np.floating], zoom: float) -> NDArray[np.float64]:
-    """The matrix of the next look's crop.
-
-    Args:
-        matrix: (2, 3), frame pixels to pixels of the crop before.
-        five: (5, 2) points seen there, where it spans [-1, 1].
-        zoom: of the next.
-    """
-    return crop_matrix(transform((five + 1) * (SIZE / 2) - 0.5, invert(matrix)), "box", SIZE, zoom=zoom)
 
 
 def empty_fit(state: dict[str, Tensor], prefix: str = "fit.") -> HeadFit:
@@ -230,12 +236,10 @@ class Face3dJudge:
         }
         columns: dict[str, list[Tensor]] = {name: [] for name in (*widths, "landmarks")}
         for start in range(0, len(images), CHUNK):
-            rows = range(start, min(start + CHUNK, len(images)))
-            for zoom in self.zooms[1:]:
-                seen = self.network.five(self._crops(images, matrices, rows)).cpu().numpy()
-                for row, five in zip(rows, seen, strict=True):
-                    matrices[row] = look_again(matrices[row], five, zoom)
-            fit, face = self.network(self._crops(images, matrices, rows))
+            rows = slice(start, start + CHUNK)
+            cut = partial(self._crops, images[rows])
+            matrices[rows] = self.network.seek(matrices[rows], cut, self.zooms[1:])
+            fit, face = self.network(cut(matrices[rows]))
             columns["shape_vertices"].append(face.neutral.flatten(1))
             columns["expression_vertices"].append(face.expression.flatten(1))
             columns["pose"].append(face.angles)
@@ -254,11 +258,9 @@ class Face3dJudge:
         out["landmarks"] = points.reshape(len(images), 2 * len(model.mean)).astype(np.float32)
         return out
 
-    def _crops(
-        self, images: Sequence[NDArray[np.uint8]], matrices: list[NDArray[np.float64]], rows: Iterable[int]
-    ) -> Tensor:
+    def _crops(self, images: Sequence[NDArray[np.uint8]], matrices: list[NDArray[np.float64]]) -> Tensor:
         """(B, 3, S, S) in [0, 1]."""
-        crops = np.stack([crop(images[row], matrices[row], SIZE) for row in rows])
+        crops = np.stack([crop(image, matrix, SIZE) for image, matrix in zip(images, matrices, strict=True)])
         return torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255
 
 

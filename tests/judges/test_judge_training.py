@@ -74,12 +74,17 @@ def test_the_judge_sees_a_mirrored_face_as_the_mirrored_head(folders: tuple[Path
     images = torch.rand(2, 3, face3d.SIZE, face3d.SIZE)
     with torch.no_grad():
         (points, _, guess), (other_points, _, other_guess) = network.see(images), network.see(images.flip(-1))
-        once = (network.net(images)[0] + network.part * network.net(inner(images, network.part))[0]) / 2
+        whole, middle = network.net(images), network.net(inner(images, network.part))
+        _, deviation, _ = network.see(images)
+        once = (whole[0] + network.part * middle[0]) / 2
     paired, fit = network.fit.twin >= 0, network.fit
     moved = other_points[:, fit.twin.clamp_min(0)] * torch.tensor([-1.0, 1.0])
     torch.testing.assert_close(points[:, paired], moved[:, paired], atol=1e-5, rtol=0)
     torch.testing.assert_close(points[:, ~paired], once[:, ~paired])
     assert float((points - once)[:, paired].abs().mean()) > 1e-3
+    # What is as sure of its place in the middle of a picture is surer of it in the whole.
+    expected = (whole[1] + middle[1] + np.log(network.part)) / 2
+    torch.testing.assert_close(deviation[:, ~paired], expected[:, ~paired])
     plain = face3d.Face3d(network.net, network.fit)
     with torch.no_grad():
         for seen, said in zip(plain.see(images), network.net(images), strict=True):

@@ -10,6 +10,7 @@ from painted import paint
 from mfim_bench.faces.detect import Face
 from mfim_bench.networks import face3d, files, hopenet
 from mfim_bench.networks.catalogue import WEIGHTS
+from mfim_bench.networks.views import inner
 from mfim_bench.weights import locate, sha256
 
 CPU = torch.device("cpu")
@@ -89,6 +90,28 @@ def test_a_mirrored_face_has_the_mirrored_pose(faces) -> None:  # type: ignore[n
     for judge, tolerance in ((hopenet.judge(CPU), 1.0), (face3d.judge(CPU), np.deg2rad(2.0))):
         one, two = (judge.features(i, p)["pose"] for i, p in ((list(faces.images[:4]), points), (flipped, other)))
         np.testing.assert_allclose(one, two * [-1, 1, -1], atol=tolerance)  # crops are cut at other sub-pixels
+
+
+class Telling(torch.nn.Module):
+    """Stands where HopeNet does: keeps what it is shown and says an angle (yaw, pitch, roll) for each call."""
+
+    def __init__(self, angles: list[list[float]]) -> None:
+        super().__init__()
+        self.angles, self.shown = iter(angles), []  # type: ignore[var-annotated]
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.shown.append(images)
+        edges = torch.arange(66) * 3.0 - 99
+        return -1e3 * (edges - torch.tensor([next(self.angles)])[..., None]).abs()
+
+
+def test_hopenet_hears_two_views_and_their_mirror_images() -> None:
+    network = Telling([[9, 12, 3], [-15, 18, -9], [21, 24, 0], [-27, 30, 0]])
+    image = torch.rand(1, 3, 192, 192)
+    assert hopenet.pose(network, image)[0].tolist() == pytest.approx([18, 21, 3], abs=1e-3)  # type: ignore[arg-type]
+    narrow = inner(image, hopenet.PART)
+    for shown, expected in zip(network.shown, (image, image.flip(-1), narrow, narrow.flip(-1)), strict=True):
+        torch.testing.assert_close(shown, expected)
 
 
 def test_degrees_are_expectations_not_logits() -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mfim_bench.faces.templates import crop, transform
-from mfim_bench.networks.face3d import LAST, SEARCH, Face3d, look_again
+from mfim_bench.networks.face3d import LAST, SEARCH, Face3d
 from mfim_bench.networks.face3d_fit import Face, Fit, HeadFit
 from mfim_bench.networks.rotations import rotation_of
 from mfim_protocols.judges import augment
@@ -65,7 +65,7 @@ class LandmarkTask:
         cuts = [self.cropper.cut(self.faces, i, rng, train, worn) for i in map(int, index)]
         crops, matrices = [list(part) for part in zip(*cuts, strict=True)]
         if self.judge is not None and not train:
-            crops, matrices = self._sought(self.judge, index, crops, matrices, worn)
+            crops, matrices = self._sought(self.judge.eval(), index, matrices, worn)
         for i, matrix in zip(map(int, index), matrices, strict=True):
             landmarks.append(in_crop(matrix, self.faces.dense[i], self.cropper.size) / self.visible)
             turn = np.array([0, 0, crop_turn(matrix)], np.float32)
@@ -82,19 +82,23 @@ class LandmarkTask:
             "pixels": torch.tensor(scales),  # image pixels a unit of the crop
         }
 
-    @torch.no_grad()
     def _sought(
-        self, judge: Face3d, index: NDArray[np.int64], crops: list[Image], matrices: list[Matrix], worn: bool
+        self, judge: Face3d, index: NDArray[np.int64], matrices: list[Matrix], worn: bool, size: int = 64
     ) -> tuple[list[Image], list[Matrix]]:
-        """Crops in which the judge measures and their matrices."""
-        judge.eval()
-        faces = [np.asarray(self.faces.images[int(i)]) for i in index]
-        for zoom in (*SEARCH[1:], LAST):
-            five = torch.cat([judge.five(images_of(crops[k : k + 64])) for k in range(0, len(crops), 64)]).numpy()
-            matrices = [look_again(m, points, zoom) for m, points in zip(matrices, five, strict=True)]
-            crops = [crop(face, m, self.cropper.size) for face, m in zip(faces, matrices, strict=True)]
-            crops = [augment.worn(c) for c in crops] if worn else crops
-        return crops, matrices
+        """Crops in which the judge measures and their matrices, ``size`` faces at a time."""
+
+        def cut(images: list[Image], matrices: list[Matrix]) -> list[Image]:
+            crops = [crop(i, m, self.cropper.size) for i, m in zip(images, matrices, strict=True)]
+            return [augment.worn(c) for c in crops] if worn else crops
+
+        out: tuple[list[Image], list[Matrix]] = [], []
+        for k in range(0, len(index), size):
+            images = [np.asarray(self.faces.images[int(i)]) for i in index[k : k + size]]
+            looks = (*SEARCH[1:], LAST)
+            found = judge.seek(matrices[k : k + size], lambda m, images=images: images_of(cut(images, m)), looks)  # type: ignore[misc]
+            out[0].extend(cut(images, found))
+            out[1].extend(found)
+        return out
 
     def batch(self, rng: np.random.Generator, size: int) -> Batch:
         count = len(self.faces)
@@ -115,31 +119,23 @@ class LandmarkTask:
         return value + GUESS_WEIGHT * guess_loss(model.fit, guess, batch)
 
 
-def weighed(fit: HeadFit, shape: Tensor, expression: Tensor, turn: Tensor | None = None) -> Tensor:
-    """Errors of coefficients (B, S) and (B, E), and maybe of the rotation (B, 3) radians, by what they move: vertices
-    of the aligned face and of the expression, the aligned pose; each as a share of what is `TYPICAL`.
+def guess_loss(fit: HeadFit, guess: Tensor, batch: Batch) -> Tensor:
+    """Error of the guess by what it moves: vertices of the aligned face and of the expression, the aligned pose; each
+    as a share of what is `TYPICAL`. A little also of the shape's coefficients, for what pose can undo.
     """
-    tangent, turned = fit.tangents()
+    size = len(fit.basis)
+    shape, expression = guess[:, : fit.shapes] - batch["shape"], guess[:, fit.shapes : size] - batch["expression"]
+    tangent, _ = fit.tangents()
     errors = {
         "shape": torch.einsum("bk,kvc->bvc", shape, tangent).square().sum(-1).mean(1),
         "expression": torch.einsum("bk,kvc->bvc", expression, fit.expression_basis).square().sum(-1).mean(1),
+        "degrees": ((guess[:, size:] - batch["angles"]) * (180 / np.pi)).square().mean(1),
     }
-    if turn is not None:
-        errors["degrees"] = ((turn + shape @ turned) * (180 / np.pi)).square().mean(1)
     # A root, so that the few faces seen from the side do not rule; of vertices also the square, since the variance
     # explained is a matter of squares.
     parts = [(e + 1e-2).sqrt().mean() / TYPICAL[name] for name, e in errors.items()]
     parts += [e.mean() / TYPICAL[name] ** 2 for name, e in errors.items() if name != "degrees"]
-    return torch.stack(parts).sum()
-
-
-def guess_loss(fit: HeadFit, guess: Tensor, batch: Batch) -> Tensor:
-    """Error of the guess, see `weighed`; a little also of the shape's coefficients, for what pose can undo."""
-    size = len(fit.basis)
-    shape, expression = guess[:, : fit.shapes] - batch["shape"], guess[:, fit.shapes : size] - batch["expression"]
-    degrees = ((guess[:, size:] - batch["angles"]) * (180 / np.pi)).square().mean(1)
-    turned = (degrees + 1e-2).sqrt().mean() / TYPICAL["degrees"]
-    return weighed(fit, shape, expression) + turned + 0.02 * shape.square().mean()
+    return torch.stack(parts).sum() + 0.02 * shape.square().mean()
 
 
 @dataclass(frozen=True, slots=True)
