@@ -190,7 +190,8 @@ def load(path: Path) -> dict[str, torch.Tensor]:
             warnings.simplefilter("ignore")  # of torch, about old formats
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        # Of torch's text only what is wrong: the rest advises to read the file unsafely.
+        first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__).split(". ")[0]
         raise UsageError(f"{path} cannot be read safely as weights: {first}") from error
     tensors = dict(_flat(content, ""))
     if not tensors:

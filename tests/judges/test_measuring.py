@@ -10,6 +10,8 @@ import pytest
 
 from mfim_bench.cli import run_command
 from mfim_bench.errors import UsageError
+from mfim_bench.networks.catalogue import WEIGHTS
+from mfim_bench.weights import locate
 from mfim_protocols.judges import cards, heldout, measure, overlay
 from mfim_protocols.virtual_faces import props, shards
 
@@ -189,11 +191,20 @@ def test_overlay_draws_on_the_face_and_prints_angles(held: tuple[Path, heldout.H
         overlay.draw([photo], tmp_path / "out.png")
 
 
-def test_unknown_names_and_files() -> None:
+def test_unknown_names_and_files(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no open judge"):
         measure.open_judge("dlib", None)
     with pytest.raises(UsageError, match="no file"):
         measure.open_judge("face3d", Path("nowhere.safetensors"))
+    shipped = {spec.name: locate(spec) for spec in WEIGHTS}
+    for judge, other in (("face3d", shipped["hopenet"]), ("hopenet", shipped["face3d"])):
+        with pytest.raises(UsageError, match=f"holds no network of {judge}"):
+            measure.open_judge(judge, other)
+    text = tmp_path / "text.pt"
+    text.write_text("not weights")
+    with pytest.raises(UsageError, match="cannot be read safely") as refused:
+        measure.open_judge("face3d", text)
+    assert "weights_only" not in str(refused.value)  # torch would advise to read it unsafely
     with pytest.raises(UsageError, match="no card"):
         cards.load("nothing")
 

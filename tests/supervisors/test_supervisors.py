@@ -104,6 +104,9 @@ def test_missing_and_foreign_files(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     files.save(torch.nn.Linear(2, 2), tmp_path / "x.safetensors", {"network": "hopenet"})
     with pytest.raises(UsageError, match="not a supervisor"):
         load(tmp_path / "x.safetensors")
+    files.save(torch.nn.Linear(2, 2), tmp_path / "x.safetensors", {"network": "supervisor-r"})
+    with pytest.raises(UsageError, match="another version of supervisor-r"):
+        load(tmp_path / "x.safetensors")
     assert {spec.name for spec in catalogue.WEIGHTS} == {"supervisor-r", "supervisor-face3d"}
 
 

@@ -41,7 +41,7 @@ def open_judge(name: str, weights: Path | None) -> Judge:
     """The judge with the weights that ship, or with those of a file.
 
     Raises:
-        UsageError: there is no such judge or file.
+        UsageError: there is no such judge or file, or the file holds another network.
     """
     if name not in NETWORKS:
         raise UsageError(f"no open judge {name!r}; choose from {', '.join(NETWORKS)}")
@@ -50,7 +50,12 @@ def open_judge(name: str, weights: Path | None) -> Judge:
         return shipped(torch.device("cpu"))
     if not weights.is_file():
         raise UsageError(f"no file {weights}")
-    return judge(load(weights), torch.device("cpu"))
+    try:
+        network = load(weights)
+    except (KeyError, RuntimeError) as error:  # a missing tensor, by name or by load_state_dict
+        reason = " ".join(str(error).split())
+        raise UsageError(f"{weights} holds no network of {name} as it is now: {reason[:200]}") from error
+    return judge(network, torch.device("cpu"))
 
 
 def measure(name: str, judge: Judge, folder: Path | None, workers: int = 2) -> Figures:

@@ -55,5 +55,9 @@ def load(name_or_path: str | Path, device: torch.device | str = "cpu") -> Superv
         network = networks.Face3dSupervisor.of_state(state)
     else:
         raise UsageError(f"{path} is not a supervisor's file of weights (it says {kind!r})")
-    network.load_state_dict(state)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"{path} was made by another version of {kind}: {reason[:200]}") from error
     return network.requires_grad_(False).eval().to(device)
