@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from mfim_bench.errors import RowError
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 AAC_BITS = 96_000
 """Bits per second and channel where sound must be encoded again [own choice]."""
+LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
+"""Of sound that is encoded again, by its channels; any other number becomes stereo."""
 
 
 class Sound:
@@ -36,12 +39,11 @@ class Sound:
         self._path, self._output = path, output
         self._input: Any = av.open(str(path))
         self._routes: dict[int, _Copy | _Encode] = {}
-        held = output.supported_codecs
         for number, stream in enumerate(self._input.streams.audio, 1):
             codec = stream.codec_context.name if stream.codec_context else None
             if codec is None:
                 self.notes.append(f"sound stream {number} is left out: its codec is unknown")
-            elif codec in held:
+            elif _holds(stream, output):
                 self._routes[stream.index] = _Copy(stream, output)
             else:
                 self._routes[stream.index] = _Encode(stream, output)
@@ -78,6 +80,17 @@ class Sound:
             raise RowError(f"broken or truncated sound: {self._path.name} ({error})") from None
 
 
+def _holds(stream: Any, output: Any) -> bool:
+    """Whether the output's container takes this stream as it is: asked of its muxer, since its list is too long."""
+    try:
+        with av.open(BytesIO(), mode="w", format=output.format.name) as trial:
+            trial.add_stream_from_template(stream)
+            trial.start_encoding()
+    except (av.error.FFmpegError, ValueError):
+        return False
+    return True
+
+
 class _Copy:
     def __init__(self, stream: Any, output: Any) -> None:
         self._out = output.add_stream_from_template(stream)
@@ -93,8 +106,9 @@ class _Encode:
     def __init__(self, stream: Any, output: Any) -> None:
         context = stream.codec_context
         rate = context.sample_rate if context.sample_rate in AAC_RATES else 48000
-        self._out = output.add_stream("aac", rate=rate, layout=context.layout.name)
-        self._out.codec_context.bit_rate = AAC_BITS * context.layout.nb_channels
+        layout = LAYOUTS.get(context.layout.nb_channels, "stereo")
+        self._out = output.add_stream("aac", rate=rate, layout=layout)
+        self._out.codec_context.bit_rate = AAC_BITS * self._out.codec_context.layout.nb_channels
         _describe(self._out, stream)
 
     def packets(self, packet: Any) -> Iterator[Any]:

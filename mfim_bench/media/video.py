@@ -73,15 +73,20 @@ def read_pictures(path: Path | str, max_pixels: int = MAX_PIXELS) -> Iterator[Pi
         if stream.width * stream.height > max_pixels:
             raise RowError(f"video too large: {path.name} ({stream.width}x{stream.height}, limit {max_pixels} pixels)")
         stream.thread_type = "AUTO"
-        end = Fraction(0)
+        end, first = Fraction(0), None
         try:
             for packet in container.demux():
                 if packet.is_corrupt:
                     raise RowError(f"broken or truncated video: {path.name} (a packet is damaged)")
                 if packet.pts is not None:
                     end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base)
-                if packet.stream.index == stream.index:
-                    yield from (Picture.of(frame, stream.sample_aspect_ratio) for frame in packet.decode())
+                if packet.stream.index != stream.index:
+                    continue
+                for frame in packet.decode():
+                    if container.format.name == "avi":  # holds no presentation times, and FFmpeg's guesses go back
+                        first = frame.dts if first is None else first
+                        frame.pts = None if frame.dts is None else frame.dts - (first or 0)
+                    yield Picture.of(frame, stream.sample_aspect_ratio)
         except av.error.FFmpegError as error:
             raise RowError(f"broken or truncated video: {path.name} ({error})") from None
         stated = Fraction((container.start_time or 0) + (container.duration or 0), av.time_base)
@@ -185,7 +190,8 @@ class VideoWriter:
         context.time_base = picture.frame.time_base if picture else 1 / self._rate
         if picture is not None:
             stream.set_display_matrix(picture.matrix)
-            context.sample_aspect_ratio = picture.aspect
+            if picture.aspect:
+                context.sample_aspect_ratio = picture.aspect
         self._stream = stream
         if self._sound_of is not None:
             self._sound = Sound(self._sound_of, self._container)
