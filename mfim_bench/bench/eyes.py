@@ -86,6 +86,11 @@ class Eyes:
         self._hashes[key] = content_hash(image)
         return self._hashes[key], image
 
+    def forget(self, path: Path) -> None:
+        """Drop what is remembered of a file that is gone, so that a long row of files needs no more memory."""
+        for key in [key for key in self._hashes if key[0] == path]:
+            del self._hashes[key]
+
     def look(self, path: Path, image: Image | None = None) -> Seen:
         """The face in an image file; ``image`` spares reading it again.
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mfim_bench.bench.eyes import Eyes, Image, one_core
 from mfim_bench.bench.parts import SWAP_SCHEMA, Row, read_part, read_parts, write_part
 from mfim_bench.errors import RowError
-from mfim_bench.faces.templates import crop, crop_matrix, paste
+from mfim_bench.faces.templates import crop, crop_matrix, oval_matrix, paste
 from mfim_bench.measure import Role
 from mfim_bench.media.images import read_image, write_image
 from mfim_bench.method import AnyMethod, FrameMethod, Method, MethodSpec, ResultsMethod
@@ -40,6 +40,7 @@ class Prepared:
         frame: the target frame.
         matrix: frame pixels → crop pixels, (2, 3); None for whole frames.
         note: what a reader should know, or None.
+        oval: frame pixels → the face's oval, (2, 3), where only that is pasted; else None.
     """
 
     source: Image
@@ -47,6 +48,7 @@ class Prepared:
     frame: Image
     matrix: NDArray[np.float64] | None
     note: str | None
+    oval: NDArray[np.float64] | None = None
 
 
 class Swapper:
@@ -58,13 +60,21 @@ class Swapper:
         eyes: finds faces.
         batch_size: pairs a call.
         seed: set before every batch.
+        oval: paste the face only, with a soft edge. Else the whole crop, which is what protocols measure.
     """
 
     def __init__(
-        self, spec: MethodSpec, method: AnyMethod, device: torch.device, eyes: Eyes, batch_size: int, seed: int
+        self,
+        spec: MethodSpec,
+        method: AnyMethod,
+        device: torch.device,
+        eyes: Eyes,
+        batch_size: int,
+        seed: int,
+        oval: bool = False,
     ) -> None:
         self.spec, self.method, self.device, self.eyes = spec, method, device, eyes
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size, self.seed, self.oval = batch_size, seed, oval
 
     def run(self, pairs: Sequence[Pair], folder: Path, advance: Callable[[int], None]) -> dict[str, Row]:
         """Swap what is not swapped yet; pair id → row. Part k always holds the k-th batch of ``pairs``."""
@@ -140,7 +150,8 @@ class Swapper:
             source_face, source_note = self._face(pair.source, "source")
             cut = self._cut(source, self._matrix(source_face, source))
             note = "; ".join(text for text in (source_note, target_note) if text) or None
-            return Prepared(cut, self._cut(target, matrix), target, matrix, note)
+            oval = oval_matrix(target_face.points) if self.oval else None
+            return Prepared(cut, self._cut(target, matrix), target, matrix, note, oval)
         except RowError as error:
             return error
 
@@ -177,7 +188,8 @@ class Swapper:
 
     def _back(self, swapped: Image, ready: Prepared) -> Image | RowError:
         if ready.matrix is not None:
-            return _guarded(lambda: paste(ready.frame, swapped, cast(NDArray[np.float64], ready.matrix)))
+            matrix = ready.matrix
+            return _guarded(lambda: paste(ready.frame, swapped, matrix, oval=ready.oval))
         height, width = ready.frame.shape[:2]
         return resize(swapped, (width, height))
 

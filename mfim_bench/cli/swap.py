@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import Counter
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +17,7 @@ from mfim_bench.errors import RowError, UsageError
 if TYPE_CHECKING:
     from mfim_bench.bench.parts import Row
     from mfim_bench.bench.swapping import Swapper
+    from mfim_bench.media.pictures import Picture
     from mfim_bench.method import MethodSpec
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm"})
@@ -25,7 +28,7 @@ def swap(
     method: Annotated[str, typer.Option("--method", "-m", help="NAME, NAME@SIZE, file.py:function or cmd:…")],
     source: Annotated[Path, typer.Option("--source", "-s", help="Image that gives the identity.")],
     target: Annotated[Path, typer.Option("--target", "-t", help="Image or video that gives all else.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help=".png, or .mp4, .mov, .mkv for a video (no sound).")],
+    output: Annotated[Path, typer.Option("--output", "-o", help=".png, or .mp4, .mov, .mkv for a video.")],
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Video frames a call.")] = 8,
     seed: Annotated[int, typer.Option("--seed", help="Seeds torch and numpy before every batch.")] = 0,
@@ -78,17 +81,18 @@ def _swapper(spec: MethodSpec, work: Path, device: str, batch_size: int, seed: i
     torch_device, name = resolve_device(device)
     method = load_method(spec, torch_device)
     eyes = Eyes([], torch_device, name, FeatureCache(work / "features.sqlite"), workers=1)
-    return Swapper(spec, method, torch_device, eyes, batch_size, seed)
+    return Swapper(spec, method, torch_device, eyes, batch_size, seed, oval=True)
 
 
 def _swap_image(swapper: Swapper, source: Path, target: Path, output: Path, work: Path) -> None:
-    from mfim_bench.bench.parts import write_atomic
+    from mfim_bench.media.images import read_image, read_metadata, read_profile, write_image
     from mfim_bench.protocol import Frame, Pair
 
     pair = Pair("swap", Frame(source.name, source, "source"), Frame(target.name, target, "target"))
     row = swapper.run([pair], work, lambda _: None)[pair.id]
     _say(row)
-    write_atomic(output, (work / "images" / f"{pair.id}.png").read_bytes())
+    made = work / "images" / f"{pair.id}.png"
+    write_image(output, read_image(made), read_metadata(made), read_profile(target))
 
 
 def _say(row: Row) -> None:
@@ -101,8 +105,9 @@ def _say(row: Row) -> None:
 
 def _swap_video(swapper: Swapper, spec: MethodSpec, source: Path, target: Path, output: Path, work: Path) -> None:
     from mfim_bench.bench.progress import Progress
+    from mfim_bench.bench.swapping import resize
     from mfim_bench.media.images import read_image, write_image
-    from mfim_bench.media.video import VideoWriter, read_frames, video_info
+    from mfim_bench.media.video import VideoWriter, video_info
     from mfim_bench.protocol import Frame, Pair
 
     try:
@@ -111,34 +116,56 @@ def _swap_video(swapper: Swapper, spec: MethodSpec, source: Path, target: Path, 
     except RowError as error:
         raise UsageError(str(error)) from error
     comment = f"Synthetic: a face swap by {spec.name} {spec.version} (mfim-bench), source {source.name}"
-    stream = read_frames(target)
-    kept: list[str] = []
+    pictures = _pictures(target)
+    kept, several = Counter[str](), Counter[str]()
     count = 0
     with (
-        VideoWriter(output, info.rate, metadata={"comment": comment}) as writer,
+        VideoWriter(output, info.rate, metadata={"comment": comment}, sound=target) as writer,
         Progress(f"{spec.name}: swap", info.frames or 1) as progress,
     ):
-        while frames := list(islice(stream, swapper.batch_size)):
+        while batch := list(islice(pictures, swapper.batch_size)):
             pairs = []
-            for frame in frames:
+            for picture in batch:
                 name = f"{count:08d}"
                 count += 1
-                write_image(work / f"{name}.png", frame, None)
+                write_image(work / f"{name}.png", picture.rgb)
                 pairs.append(Pair(name, Frame(source.name, source, "s"), Frame(name, work / f"{name}.png", "t")))
             # Parts are named by their place in a run: each batch of a video is a run of its own.
             rows = swapper.run(pairs, _fresh(work), progress.advance)
-            for pair, frame in zip(pairs, frames, strict=True):
-                reason = rows[pair.id]["reason"]
+            for pair, picture in zip(pairs, batch, strict=True):
+                reason, note = rows[pair.id]["reason"], rows[pair.id]["note"] or ""
                 made = work / "images" / f"{pair.id}.png"
-                writer.write(frame if reason else read_image(made))
-                kept += [reason] if reason else []
+                if reason and reason.startswith("source:"):
+                    raise UsageError(reason)
+                height, width = picture.rgb.shape[:2]
+                writer.write(picture.rgb if reason else resize(read_image(made), (width, height)), picture)
+                kept.update([reason] if reason else [])
+                several.update(role for role in ("source", "target") if f"{role}:" in note)
                 for file in (pair.target.path, made):
                     file.unlink(missing_ok=True)
-        if count == 0 or len(kept) == count:
-            raise RowError(f"no frame of {target.name} could be swapped: {kept[0] if kept else 'it has none'}")
+                swapper.eyes.forget(pair.target.path)
+        if kept.total() == count:
+            raise RowError(f"no frame of {target.name} could be swapped: {next(iter(kept), 'it has none')}")
+    notes = list(writer.notes)
     if kept:
-        reasons = ", ".join(f"{reason} ({kept.count(reason)})" for reason in list(dict.fromkeys(kept))[:3])
-        typer.echo(f"note: {len(kept)} of {count} frames are kept as they were: {reasons}", err=True)
+        reasons = ", ".join(f"{reason} ({number})" for reason, number in kept.most_common(3))
+        notes.append(f"{kept.total()} of {count} frames are kept as they were: {reasons}")
+    if several["source"]:
+        notes.append("source: several faces, largest taken")
+    if several["target"]:
+        notes.append(f"target: several faces in {several['target']} of {count} frames, largest taken")
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
+
+
+def _pictures(target: Path) -> Iterator[Picture]:
+    """The frames of the target; a video that breaks off is wrong use."""
+    from mfim_bench.media.video import read_pictures
+
+    try:
+        yield from read_pictures(target)
+    except RowError as error:
+        raise UsageError(f"target: {error}") from error
 
 
 def _fresh(work: Path) -> Path:

@@ -39,7 +39,16 @@ ARCFACE_112 = np.array(
 FEATHER = 0.08
 """Width of the ramp at the edge of a pasted crop, as a share of its side [own choice]."""
 
+OVAL = (0.58, 0.74)
+"""Half axes of a face's oval, across and down, as shares of half the side of its ``ffhq`` crop [own choice]: brows to
+chin and cheek to cheek of a frontal face, with room for a wider jaw."""
+OVAL_DOWN = 0.5
+"""Its centre, as a share of the way from the eyes to the mouth [own choice]."""
+OVAL_RAMP = (1.1, 0.75)
+"""Radii in the oval, where the weight is 0 and where it is 1 [own choice]."""
+
 _MAX_SUPERSAMPLING = 16
+_ROWS = 256  # of a pasted area, blended at a time
 
 
 def similarity(points: ArrayLike, template: ArrayLike) -> NDArray[np.float64]:
@@ -92,16 +101,38 @@ def crop_matrix(
         return similarity(five, (ARCFACE_112 + 0.5) * (size / 112) - 0.5)
     if template not in ("ffhq", "box"):
         raise ValueError(f"unknown template '{template}'")
-    eyes, mouth = five[:2].mean(0), five[3:].mean(0)
-    across, down = five[1] - five[0], mouth - eyes
-    x = across - np.array([-down[1], down[0]])
-    half = max(2.0 * math.hypot(*across), 1.8 * math.hypot(*down)) * zoom
-    x = x / max(math.hypot(*x), 1e-12) if template == "ffhq" else np.array([1.0, 0.0])
+    eyes, down, x, half = _ffhq(five)
+    half *= zoom
+    x = x if template == "ffhq" else np.array([1.0, 0.0])
     centre = eyes + 0.1 * down
     # Rows of a rotation: the crop's axes in the frame. Crop edges are at -0.5 and size - 0.5.
     scale = size / (2 * max(half, 1e-6))
     linear = scale * np.array([[x[0], x[1]], [-x[1], x[0]]])
     return np.hstack([linear, ((size - 1) / 2 - linear @ centre)[:, None]])
+
+
+def oval_matrix(points: ArrayLike) -> NDArray[np.float64]:
+    """The matrix that makes a face's oval the unit circle.
+
+    Args:
+        points: (5, 2), as for `crop_matrix`.
+
+    Returns:
+        float64 (2, 3), frame pixels to the plane where the oval is the circle of radius 1 around (0, 0).
+    """
+    eyes, down, x, half = _ffhq(np.asarray(points, np.float64))
+    linear = np.array([[x[0], x[1]], [-x[1], x[0]]]) / (max(half, 1e-6) * np.array(OVAL)[:, None])
+    return np.hstack([linear, -(linear @ (eyes + OVAL_DOWN * down))[:, None]])
+
+
+def _ffhq(
+    five: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float]:
+    """Of the rule in the module's text: eye centre, m, x normalised, half the side."""
+    eyes, mouth = five[:2].mean(0), five[3:].mean(0)
+    across, down = five[1] - five[0], mouth - eyes
+    x = across - np.array([-down[1], down[0]])
+    return eyes, down, x / max(math.hypot(*x), 1e-12), max(2.0 * math.hypot(*across), 1.8 * math.hypot(*down))
 
 
 def invert(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -135,21 +166,24 @@ def paste(
     swapped: NDArray[np.uint8],
     matrix: NDArray[np.float64],
     feather: float = FEATHER,
+    oval: NDArray[np.float64] | None = None,
 ) -> NDArray[np.uint8]:
     """Put a crop back where it was cut.
 
     The crop is warped by the inverse matrix and blended in with a weight that rises from 0 at its edges to 1 at
     ``feather`` of its side inwards (smoothstep of the distance to the nearest edge). Edges of the crop that lie
-    outside the frame need no blending and lose nothing by it.
+    outside the frame need no blending and lose nothing by it. With ``oval`` the weight also falls to 0 around the face,
+    so that hair and background stay the frame's own.
 
     Args:
         frame: uint8 (H, W, 3), the frame the crop was cut from; not changed.
         swapped: uint8 (S, S, 3).
         matrix: the matrix that cut the crop.
         feather: width of the ramp as a share of S.
+        oval: `oval_matrix` of the frame's face, or None for the whole crop.
 
     Returns:
-        uint8 (H, W, 3).
+        uint8 (H, W, 3); pixels of weight 0 are the frame's.
     """
     size = swapped.shape[0]
     height, width = frame.shape[:2]
@@ -161,17 +195,29 @@ def paste(
         return frame.copy()
     back[:, 2] -= (x0, y0)
     area = (int(x1 - x0), int(y1 - y0))
-    face = _warp(swapped, back, area, cv2.BORDER_REPLICATE).astype(np.float32)
-    # The weight is computed where it is used: exact at any scale, never resampled.
-    grid = np.stack(np.meshgrid(np.arange(x0, x1), np.arange(y0, y1)), axis=-1)
-    inside = transform(grid, matrix)
-    edge = np.minimum(inside, size - 1 - inside).min(-1) + 0.5
-    ramp = np.clip(edge / max(feather * size, 1e-6), 0, 1)
-    weight = (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)[..., None]
+    face = _warp(swapped, back, area, cv2.BORDER_REPLICATE)
     result = frame.copy()
-    below = frame[y0:y1, x0:x1].astype(np.float32)
-    result[y0:y1, x0:x1] = np.rint(below + weight * (face - below)).clip(0, 255).astype(np.uint8)
+    for top in range(int(y0), int(y1), _ROWS):  # a large frame's weights need ten times its memory
+        rows = slice(top, min(top + _ROWS, int(y1)))
+        below = frame[rows, x0:x1].astype(np.float32)
+        # The weight is computed where it is used: exact at any scale, never resampled.
+        grid = np.stack(np.meshgrid(np.arange(x0, x1), np.arange(rows.start, rows.stop)), axis=-1)
+        inside = transform(grid, matrix)
+        edge = np.minimum(inside, size - 1 - inside).min(-1) + 0.5
+        weight = _smooth(edge / max(feather * size, 1e-6))
+        if oval is not None:
+            radius = np.hypot(*np.moveaxis(transform(grid, oval), -1, 0))
+            weight = weight * _smooth((OVAL_RAMP[0] - radius) / (OVAL_RAMP[0] - OVAL_RAMP[1]))
+        above = face[rows.start - y0 : rows.stop - y0].astype(np.float32)
+        mixed = below + weight.astype(np.float32)[..., None] * (above - below)
+        result[rows, x0:x1] = np.rint(mixed).clip(0, 255).astype(np.uint8)
     return result
+
+
+def _smooth(ramp: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Smoothstep: 0 up to 0, 1 from 1 on."""
+    ramp = np.clip(ramp, 0, 1)
+    return ramp * ramp * (3 - 2 * ramp)
 
 
 def _warp(

@@ -100,13 +100,29 @@ def _repeat(grey: NDArray[np.float64]) -> RGB:
     return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
 
 
-def write_image(path: Path | str, image: NDArray[np.uint8], metadata: Mapping[str, str] | None = None) -> None:
+def read_profile(path: Path | str) -> bytes | None:
+    """The colour profile (ICC) that the RGB values of `read_image` are meant in; None where there is none.
+
+    Profiles of grey and CMYK images are left out: their values are converted without them.
+    """
+    with Image.open(path, formats=_FORMATS) as image:
+        profile = image.info.get("icc_profile")
+    return profile if isinstance(profile, bytes) and profile[16:20] == b"RGB " else None
+
+
+def write_image(
+    path: Path | str,
+    image: NDArray[np.uint8],
+    metadata: Mapping[str, str] | None = None,
+    profile: bytes | None = None,
+) -> None:
     """Write a PNG file, complete or not at all.
 
     Args:
         path: the file; its folder must exist. A reader sees the old file or the new one, never a part.
         image: uint8 (H, W, 3) RGB, or (H, W) grey.
         metadata: text chunks, e.g. method and version (see `read_metadata`).
+        profile: a colour profile (see `read_profile`).
 
     Raises:
         ValueError: the array is no 8-bit image.
@@ -123,7 +139,7 @@ def write_image(path: Path | str, image: NDArray[np.uint8], metadata: Mapping[st
         temporary = Path(name)
         try:
             with os.fdopen(handle, "wb") as file:
-                Image.fromarray(image).save(file, format="PNG", pnginfo=info)
+                Image.fromarray(image).save(file, format="PNG", pnginfo=info, icc_profile=profile)
             temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read
             temporary.replace(path)
         except BaseException:
