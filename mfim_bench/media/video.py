@@ -148,6 +148,7 @@ class VideoWriter:
         self._stream: Any = None
         self._sound: Sound | None = None
         self._last: int | None = None  # time stamp, in the encoder's time base
+        self._durations: dict[int, int] = {}  # of the frames inside the encoder, which does not hand them on
         if not self.path.parent.is_dir():  # PyAV opens the file with the first frame: say it now
             raise UsageError(f"cannot write {self.path}: no such folder")
         try:
@@ -206,11 +207,12 @@ class VideoWriter:
         frame.pts = following if old.pts is None else round(old.pts * (old.time_base / base))
         if self._last is not None and frame.pts <= self._last:
             frame.pts = self._last + 1
-        frame.duration = round(old.duration * (old.time_base / base)) if picture and old.duration else step
+        self._durations[frame.pts] = round(old.duration * (old.time_base / base)) if picture and old.duration else step
         self._last = frame.pts
 
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:
+            packet.duration = self._durations.pop(packet.pts)
             if self._sound is not None:  # the sound that plays before the picture lies before it
                 self._sound.copy(packet.dts * packet.time_base)
             self._container.mux(packet)
