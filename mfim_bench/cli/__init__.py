@@ -17,6 +17,8 @@ from mfim_bench import __version__
 from mfim_bench.errors import RowError, UsageError
 from mfim_bench.plugins import one_line, plugins
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, by the shells' custom; typer returns it, too."""
 MODULES = ("run", "swap", "listing", "check", "report", "data", "weights")
 
 
@@ -69,7 +71,7 @@ def run_command(arguments: Sequence[str]) -> int:
     except RowError as error:
         return _say(error, str(error), 1)
     except (typer.Abort, KeyboardInterrupt):
-        return _say(None, "interrupted", 130)
+        return _say(None, "interrupted", INTERRUPTED)
     except typer.Exit as stop:
         return stop.exit_code
     except BrokenPipeError:  # `mfim-bench list methods | head -1`
@@ -83,6 +85,8 @@ def run_command(arguments: Sequence[str]) -> int:
         if callable(message := getattr(error, "format_message", None)):
             return _say(error, message() or "wrong use; see mfim-bench --help", getattr(error, "exit_code", 2))
         raise
+    if code == INTERRUPTED:
+        return _say(None, "interrupted", INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 

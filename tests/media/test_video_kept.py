@@ -155,7 +155,8 @@ def test_time_base_rate_and_length_are_kept(tmp_path: Path, base: Fraction) -> N
         was, now = before.streams.video[0], after.streams.video[0]
         assert now.frames == was.frames == 31
         assert now.average_rate == was.average_rate
-        assert now.duration * now.time_base == was.duration * was.time_base
+        # mp4's edit list counts in milliseconds.
+        assert float(now.duration * now.time_base) == pytest.approx(float(was.duration * was.time_base), abs=0.0011)
     assert times_of(tmp_path / "o.mp4") == times_of(tmp_path / "a.mp4")
 
 
