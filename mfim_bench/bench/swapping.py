@@ -61,6 +61,7 @@ class Swapper:
         batch_size: pairs a call.
         seed: set before every batch.
         oval: paste the face only, with a soft edge. Else the whole crop, which is what protocols measure.
+        level: of compression of the images written (see `write_image`).
     """
 
     def __init__(
@@ -72,9 +73,10 @@ class Swapper:
         batch_size: int,
         seed: int,
         oval: bool = False,
+        level: int = 6,
     ) -> None:
         self.spec, self.method, self.device, self.eyes = spec, method, device, eyes
-        self.batch_size, self.seed, self.oval = batch_size, seed, oval
+        self.batch_size, self.seed, self.oval, self.level = batch_size, seed, oval, level
 
     def run(self, pairs: Sequence[Pair], folder: Path, advance: Callable[[int], None]) -> dict[str, Row]:
         """Swap what is not swapped yet; pair id → row. Part k always holds the k-th batch of ``pairs``."""
@@ -119,6 +121,7 @@ class Swapper:
                     "Source": pair.source.id,
                     "Target": pair.target.id,
                 },
+                level=self.level,
             )
         return rows
 

@@ -81,7 +81,7 @@ def _swapper(spec: MethodSpec, work: Path, device: str, batch_size: int, seed: i
     torch_device, name = resolve_device(device)
     method = load_method(spec, torch_device)
     eyes = Eyes([], torch_device, name, FeatureCache(work / "features.sqlite"), workers=1)
-    return Swapper(spec, method, torch_device, eyes, batch_size, seed, oval=True)
+    return Swapper(spec, method, torch_device, eyes, batch_size, seed, oval=True, level=1)
 
 
 def _swap_image(swapper: Swapper, source: Path, target: Path, output: Path, work: Path) -> None:
@@ -128,7 +128,7 @@ def _swap_video(swapper: Swapper, spec: MethodSpec, source: Path, target: Path, 
             for picture in batch:
                 name = f"{count:08d}"
                 count += 1
-                write_image(work / f"{name}.png", picture.rgb)
+                write_image(work / f"{name}.png", picture.rgb, level=0)
                 pairs.append(Pair(name, Frame(source.name, source, "s"), Frame(name, work / f"{name}.png", "t")))
             # Parts are named by their place in a run: each batch of a video is a run of its own.
             rows = swapper.run(pairs, _fresh(work), progress.advance)

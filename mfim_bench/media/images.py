@@ -115,6 +115,7 @@ def write_image(
     image: NDArray[np.uint8],
     metadata: Mapping[str, str] | None = None,
     profile: bytes | None = None,
+    level: int = 6,
 ) -> None:
     """Write a PNG file, complete or not at all.
 
@@ -123,6 +124,7 @@ def write_image(
         image: uint8 (H, W, 3) RGB, or (H, W) grey.
         metadata: text chunks, e.g. method and version (see `read_metadata`).
         profile: a colour profile (see `read_profile`).
+        level: of compression, 0 to 9; for a file that is soon read and deleted, 0 or 1 saves most of the time.
 
     Raises:
         ValueError: the array is no 8-bit image.
@@ -139,7 +141,7 @@ def write_image(
         temporary = Path(name)
         try:
             with os.fdopen(handle, "wb") as file:
-                Image.fromarray(image).save(file, format="PNG", pnginfo=info, icc_profile=profile)
+                Image.fromarray(image).save(file, format="PNG", pnginfo=info, icc_profile=profile, compress_level=level)
             temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read
             temporary.replace(path)
         except BaseException:
