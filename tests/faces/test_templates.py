@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from mfim_bench.faces.detect import Face
-from mfim_bench.faces.templates import ARCFACE_112, crop, crop_matrix, invert, paste, similarity, transform
+from mfim_bench.faces.templates import (
+    ARCFACE_112,
+    crop,
+    crop_matrix,
+    invert,
+    oval_matrix,
+    paste,
+    similarity,
+    transform,
+)
 
 POINTS = np.array([[100.0, 120.0], [160.0, 110.0], [135.0, 150.0], [112.0, 185.0], [158.0, 178.0]])
 
@@ -144,3 +153,36 @@ def test_crop_beside_the_frame_pastes_nothing() -> None:
     frame = np.full((50, 50, 3), 9, np.uint8)
     matrix = np.array([[1.0, 0, 500], [0, 1, 500]])
     assert np.array_equal(paste(frame, np.zeros((64, 64, 3), np.uint8), matrix), frame)
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.7, -2.0])
+def test_the_oval_turns_and_grows_with_the_face(face: Face, turn: float) -> None:
+    rotation = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    around = np.array([[0.0, 0], [50, 0], [0, 50], [-80, 30]]) + face.points.mean(0)
+    before = transform(around, oval_matrix(face.points))
+    after = transform(3 * around @ rotation + (7, -400), oval_matrix(3 * face.points @ rotation + (7, -400)))
+    np.testing.assert_allclose(after, before, atol=1e-4)
+
+
+def test_with_an_oval_only_the_face_is_pasted_softly(astronaut: np.ndarray, face: Face) -> None:
+    matrix, oval = crop_matrix(face.points, "ffhq", 256), oval_matrix(face.points)
+    pasted = paste(astronaut, np.full((256, 256, 3), (0, 255, 0), np.uint8), matrix, oval=oval)
+    y, x = np.mgrid[: astronaut.shape[0], : astronaut.shape[1]]
+    radius = np.hypot(*np.moveaxis(transform(np.stack([x, y], -1), oval), -1, 0))
+    assert np.array_equal(pasted[radius > 1.1], astronaut[radius > 1.1])
+    assert (pasted[radius < 0.75] == (0, 255, 0)).all()
+    for point in face.points:
+        assert tuple(pasted[round(float(point[1])), round(float(point[0]))]) == (0, 255, 0)
+    weight = paste(np.zeros_like(astronaut), np.full((256, 256, 3), 255, np.uint8), matrix, oval=oval)[..., 1] / 255
+    assert max(np.abs(np.diff(weight, axis=axis)).max() for axis in (0, 1)) < 0.25  # no edge
+
+
+def test_a_tall_paste_has_no_seams(astronaut: np.ndarray, face: Face) -> None:
+    """Rows are blended in bands: a frame that is several bands high is the small one, enlarged."""
+    big = np.repeat(np.repeat(np.full_like(astronaut, 40), 3, 0), 3, 1)
+    pasted = paste(big, np.full((64, 64, 3), 200, np.uint8), crop_matrix(3 * face.points, "ffhq", 64))
+    column = pasted[:, round(3 * float(face.points[2, 0])), 0].astype(int)
+    assert column.max() == 200
+    assert np.abs(np.diff(column)).max() < 16
+    top, bottom = np.argmax(column == 200), len(column) - np.argmax(column[::-1] == 200)
+    assert (column[top:bottom] == 200).all()
