@@ -64,8 +64,8 @@ def read_pictures(path: Path | str, max_pixels: int = MAX_PIXELS) -> Iterator[Pi
     """Yield the frames of the first video stream in presentation order.
 
     Raises:
-        RowError: missing, empty, not a video, frames over ``max_pixels``, or broken or truncated (frames before the
-            break are yielded first).
+        RowError: missing, empty, not a video, frames over ``max_pixels``; or broken, truncated, or of another size on
+            the way (frames before that are yielded first).
     """
     path = Path(path)
     with _open(path) as container:
@@ -73,7 +73,7 @@ def read_pictures(path: Path | str, max_pixels: int = MAX_PIXELS) -> Iterator[Pi
         if stream.width * stream.height > max_pixels:
             raise RowError(f"video too large: {path.name} ({stream.width}x{stream.height}, limit {max_pixels} pixels)")
         stream.thread_type = "AUTO"
-        end, first = Fraction(0), None
+        end, first, size = Fraction(0), None, None
         try:
             for packet in container.demux():
                 if packet.is_corrupt:
@@ -83,6 +83,9 @@ def read_pictures(path: Path | str, max_pixels: int = MAX_PIXELS) -> Iterator[Pi
                 if packet.stream.index != stream.index:
                     continue
                 for frame in packet.decode():
+                    size = size or (frame.width, frame.height)
+                    if size != (frame.width, frame.height):
+                        raise RowError(f"{path.name} changes its size from {size} to {(frame.width, frame.height)}")
                     if container.format.name == "avi":  # holds no presentation times, and FFmpeg's guesses go back
                         first = frame.dts if first is None else first
                         frame.pts = None if frame.dts is None else frame.dts - (first or 0)

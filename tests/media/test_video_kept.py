@@ -294,3 +294,20 @@ def test_a_truncated_video_is_told_and_leaves_nothing(tmp_path: Path, name: str)
         assert [path.name for path in tmp_path.iterdir()] == [name]
     (tmp_path / name).write_bytes(whole)
     _rewrite(tmp_path / name, tmp_path / "o.mp4")
+
+
+def test_a_video_that_changes_its_size_is_told(tmp_path: Path) -> None:
+    for name, size in (("a.mkv", (48, 64)), ("b.mkv", (64, 96))):
+        make(tmp_path / name, _frames(2, size), codec="mjpeg", form="yuvj420p")
+    with av.open(str(tmp_path / "both.mkv"), "w") as output, av.open(str(tmp_path / "a.mkv")) as small:
+        stream = output.add_stream_from_template(small.streams.video[0], opaque=True)
+        for number, data in enumerate(
+            packets(tmp_path / "a.mkv", "video")[0] + packets(tmp_path / "b.mkv", "video")[0]
+        ):
+            packet = av.Packet(data)
+            packet.pts = packet.dts = 40 * number
+            packet.time_base, packet.stream = Fraction(1, 1000), stream
+            output.mux(packet)
+    with pytest.raises(RowError, match=r"changes its size from \(64, 48\) to \(96, 64\)"):
+        _rewrite(tmp_path / "both.mkv", tmp_path / "o.mp4")
+    assert not (tmp_path / "o.mp4").exists()
