@@ -186,7 +186,9 @@ class VideoWriter:
         self._mux(self._stream.encode(frame))
 
     def _start(self, frame: Any, picture: Picture | None) -> None:
-        stream = self._container.add_stream("libx264", rate=self._rate, options={"crf": str(self._crf)})
+        # Without B-frames the last frame shown is the last one stored, whose duration mp4 can tell.
+        options = {"crf": str(self._crf), "bf": "0"}
+        stream = self._container.add_stream("libx264", rate=self._rate, options=options)
         stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, frame.format.name
         context = stream.codec_context
         context.colorspace, context.color_range = frame.colorspace, frame.color_range
