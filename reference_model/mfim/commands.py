@@ -145,8 +145,9 @@ def inspect(
     else:
         typer.echo(f"{file}: {TITLES[checkpoint.kind]}")
         for row in rows:
-            name = " ".join(str(row[key]) for key in ("part", "role") if row[key])
-            typer.echo(f"{name}: {row['keys']} keys, {row['numbers'] / 1e6:.2f} M, {row['sizes']}: {row['state']}")
+            name = f"{row['part']} ({row['role']})" if row["part"] else row["role"]
+            sizes = f", {row['sizes']}" if row["sizes"] else ""
+            typer.echo(f"{name}: {row['keys']} keys, {row['numbers'] / 1e6:.2f} M numbers{sizes}: {row['state']}")
         for name, count in checkpoint.rest.items():
             typer.echo(f"{name}: {count} tensors, not read")
     if any(row["state"] != "complete" for row in rows):

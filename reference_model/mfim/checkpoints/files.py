@@ -137,7 +137,7 @@ def inspection(checkpoint: Checkpoint, config: ModelConfig | None = None) -> lis
         rows.append(
             {"part": network.part, "role": network.role, "keys": len(network.tensors)}
             | {"numbers": sum(tensor.numel() for tensor in network.tensors.values())}
-            | {"sizes": str(network.sizes or "no sizes"), "state": state}
+            | {"sizes": str(network.sizes or ""), "state": state}
             | asdict(difference)
         )
     return rows

@@ -62,11 +62,12 @@ class Recogniser(IRSE50):
         """The face's part of an ``ffhq`` crop, as pSp cuts it: (B, 3, S, S) in [0, 1] to (B, 3, 112, 112) in
         [-1, 1].
         """
+        images = images * 2.0 - 1.0
         if images.shape[-1] > ALIGNED:
             images = F.adaptive_avg_pool2d(images, ALIGNED)
         elif images.shape[-1] < ALIGNED:
             images = F.interpolate(images, (ALIGNED, ALIGNED), mode="bilinear", align_corners=False)
-        return F.adaptive_avg_pool2d(images[..., ROWS, COLUMNS], INPUT) * 2.0 - 1.0
+        return F.adaptive_avg_pool2d(images[..., ROWS, COLUMNS], INPUT)
 
 
 def _entries(network: nn.Module) -> list[Entry]:
