@@ -24,7 +24,7 @@ from mfim.checkpoints import irse, stylegan2
 from mfim.checkpoints.conversion import export_gan, import_gan, load_body, load_recogniser
 from mfim.checkpoints.files import open_checkpoint
 from mfim.checkpoints.layout import Entry, compare, kernel
-from mfim.checkpoints.pickles import parse
+from mfim.checkpoints.pickles import networks, parse
 from mfim.checkpoints.stylegan2 import NVLABS, ROSINALITY, Sizes
 from mfim.config import Config
 from mfim.data import Faces
@@ -111,7 +111,7 @@ def test_every_parameter_of_ours_but_the_maps_strengths_comes_from_the_file() ->
 
 
 def test_diagnostic_gives_exact_counts_for_ir_se50_against_psps_encoder() -> None:
-    file = {entry.name: torch.empty(entry.shape, device="meta") for entry in irse.recogniser()}
+    file = {entry.name: torch.zeros(()).expand(entry.shape) for entry in irse.recogniser()}
     difference = compare(file, irse.psp_encoder(18))
     assert len(file) - len(difference.unexpected) == 385
     assert (len(difference.missing), len(difference.unexpected), difference.misshaped) == (236, 12, ())
@@ -202,9 +202,20 @@ def test_nvlabs_equals_the_official_code(tmp_path: Path, persistence: Callable[.
 
 
 @pytest.fixture(scope="module")
-def irse50(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def irse50(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A twin of ``model_ir_se50.pth``."""
     file = tmp_path_factory.mktemp("irse") / "model_ir_se50.pth"
+    torch.save(twin(irse.recogniser()), file)
+    yield file
+    file.unlink()
+
+
+@pytest.fixture
+def little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same layout with the widths and units of the tiny configuration's body."""
+    monkeypatch.setattr(irse, "WIDTHS", (8, 8, 16, 16))
+    monkeypatch.setattr(irse, "UNITS", (1, 1, 1, 1))
+    file = tmp_path / "little.pth"
     torch.save(twin(irse.recogniser()), file)
     return file
 
@@ -270,18 +281,17 @@ def test_mean_codes_are_the_mean_of_codes(tiny: Config) -> None:
 
 
 def test_encoder_body_and_recogniser_from_ir_se50(
-    tiny: Config, data: Faces, irse50: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Config, data: Faces, little: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wide = tiny.model.model_copy(update={"body_widths": irse.WIDTHS, "body_units": irse.UNITS})
-    config = tiny.model_copy(update={"model": wide})
-    first = gan.train(config, data, tmp_path, steps=0, device="cpu")
-    model, _ = swap.start(config, first, irse50)
-    file = torch.load(irse50, weights_only=True)
+    first = gan.train(tiny, data, tmp_path, steps=0, device="cpu")
+    model, _ = swap.start(tiny, first, little)
+    file = torch.load(little, weights_only=True)
     assert all(torch.equal(value, file[key]) for key, value in model.encoder.body.state_dict().items())
+    wide = tiny.model_copy(update={"model": tiny.model.model_copy(update={"body_units": (1, 1, 1, 2)})})
     with pytest.raises(UsageError, match="other widths or units"):
-        swap.start(tiny, gan.train(tiny, data, tmp_path / "tiny", steps=0, device="cpu"), irse50)
+        swap.start(wide, gan.train(wide, data, tmp_path / "wide", steps=0, device="cpu"), little)
     monkeypatch.setattr("mfim.supervisors.load", lambda *_: Fit())
-    settings = tiny.swap.model_copy(update={"recogniser": f"irse50:{irse50}"})
+    settings = tiny.swap.model_copy(update={"recogniser": f"irse50:{little}"})
     supervision = Supervision.load(settings, 64, torch.device("cpu"), "float32")
     seen, layers = supervision.look(torch.zeros(1, 3, 64, 64))
     assert seen.embedding.shape == (1, 512)
@@ -292,9 +302,8 @@ def test_encoder_body_and_recogniser_from_ir_se50(
         )
 
 
-def test_psp_gives_its_body_and_its_generator(tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(irse, "WIDTHS", (8, 8, 16, 16))
-    monkeypatch.setattr(irse, "UNITS", (1, 1, 1, 1))
+@pytest.mark.usefixtures("little")
+def test_psp_gives_its_body_and_its_generator(tiny: Config, tmp_path: Path) -> None:
     encoder = twin(irse.psp_encoder(8))
     decoder = twin(stylegan2.generator(ROSINALITY, Sizes.generator(tiny.model)))
     named = {f"encoder.{k}": v for k, v in encoder.items()} | {f"decoder.{k}": v for k, v in decoder.items()}
@@ -393,10 +402,9 @@ def persistence(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., bytes
         root.register_buffer("scratch", torch.zeros(3), persistent=False)
         return root
 
-    def write(networks: dict[str, Any], **more: Any) -> bytes:
+    def write(networks: dict[str, Any], protocol: int = 4, **more: Any) -> bytes:
         made = {name: network(value) if isinstance(value, dict) else value for name, value in networks.items()}
-        # As their training loop: protocol 4 was Python 3.8's default.
-        return pickle.dumps({"training_set_kwargs": {"path": "a.zip"}, "augment_pipe": None, **made, **more}, 4)
+        return pickle.dumps({"training_set_kwargs": {"path": "a.zip"}, "augment_pipe": None, **made, **more}, protocol)
 
     return write
 
@@ -446,6 +454,20 @@ def test_pickles_that_would_run_code_are_refused_and_run_nothing(
     file.write_bytes(honest.replace(storage, content))
     refused(file, tiny, tmp_path, "a weight's bytes cannot be read without running code")
     assert not mark.exists()
+
+
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+def test_pickles_of_any_protocol_give_their_tensors(
+    tiny: Config, tmp_path: Path, persistence: Callable[..., bytes], protocol: int
+) -> None:
+    g, file = small(NVLABS, tiny), tmp_path / "file.pkl"
+    shared = {"G_ema": g, "G": g}
+    file.write_bytes(persistence(shared, protocol))
+    found = networks(file)
+    assert found.keys() == shared.keys()
+    for tensors in found.values():
+        assert tensors.keys() == g.keys()
+        assert all(torch.equal(value, g[key]) for key, value in tensors.items())
 
 
 def test_pickles_that_are_broken_or_of_another_kind_are_refused(
@@ -507,6 +529,12 @@ def test_files_of_the_wrong_kind_size_or_values_are_refused(tiny: Config, tmp_pa
     )
     case("1 mis-shaped: conv1.activate.bias (3,) for (16,)", {"g_ema": g | {"conv1.activate.bias": torch.zeros(3)}})
     case("int64 for floating point", {"g_ema": g | {"conv1.activate.bias": torch.zeros(16, dtype=torch.int64)}})
+    case(
+        "conv1.activate.bias without plain values", {"g_ema": g | {"conv1.activate.bias": torch.zeros(16).to_sparse()}}
+    )
+    empty = torch.zeros(16, device="meta")
+    case("conv1.activate.bias without plain values", {"g_ema": g | {"conv1.activate.bias": empty}})
+    case("1 not finite", {"g_ema": g | {"conv1.activate.bias": torch.full((16,), 1e300, dtype=torch.float64)}})
     less = {k: v for k, v in g.items() if ".conv.modulation.bias" not in k}
     case(
         "11 missing: conv1.conv.modulation.bias, to_rgb1.conv.modulation.bias, convs.0.conv.modulation.bias and 8 more",
@@ -527,8 +555,8 @@ def test_files_of_the_wrong_kind_size_or_values_are_refused(tiny: Config, tmp_pa
         import_gan(file, uneven, tmp_path / "out")
 
 
-def test_other_files_are_no_ir_se50(irse50: Path, tiny: Config, tmp_path: Path) -> None:
-    whole = torch.load(irse50, weights_only=True)
+def test_other_files_are_no_ir_se50(little: Path, tiny: Config, tmp_path: Path) -> None:
+    whole = torch.load(little, weights_only=True)
     file = tmp_path / "file.pth"
     body = Body(irse.WIDTHS, irse.UNITS)
 
@@ -549,4 +577,4 @@ def test_other_files_are_no_ir_se50(irse50: Path, tiny: Config, tmp_path: Path) 
     load_body(body, file)
     load_recogniser(file, torch.device("cpu"))
     with pytest.raises(UsageError, match="holds no averaged generator"):
-        import_gan(irse50, tiny, tmp_path)
+        import_gan(little, tiny, tmp_path)

@@ -26,7 +26,8 @@ from mfim_bench.errors import UsageError
 PERSISTENT = "torch_utils.persistence._reconstruct_persistent_obj"
 NETWORKS = ("G", "D", "G_ema")
 ROOTS = frozenset({"torch", "torch_utils", "dnnlib", "training", "numpy", "collections"})
-NAMES = frozenset({"_codecs.encode", "builtins.object", "builtins.set", "builtins.slice", "copyreg._reconstructor"})
+SET = "builtins.set"
+NAMES = frozenset({SET, "builtins.object", "builtins.slice", "copyreg._reconstructor", "_codecs.encode"})
 """What a pickle of NVlabs names. Nothing is called either way; a file that names more is something else."""
 DEPTH, MODULES = 32, 20_000
 """Limits of the walk over a file's modules: a file may refer to itself, or to one part in many places."""
@@ -207,6 +208,13 @@ def mapping(value: Any) -> dict[Any, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _members(value: Any) -> list[Any]:
+    """The members of a set: an opcode of its own since protocol 4, a call of ``set`` before."""
+    if isinstance(value, Node) and value.name == SET and isinstance(value.arguments, tuple):
+        value = next(iter(value.arguments), [])
+    return value if isinstance(value, list) else []
+
+
 def _tensors(node: Node, prefix: str, depth: int, budget: Iterator[int]) -> Iterator[tuple[str, Any]]:
     """Records of parameters and persistent buffers below a module, by key as in its state dict."""
     if depth > DEPTH or next(budget, None) is None:
@@ -215,10 +223,10 @@ def _tensors(node: Node, prefix: str, depth: int, budget: Iterator[int]) -> Iter
     if node.name == PERSISTENT and isinstance(node.arguments, tuple) and len(node.arguments) == 1:
         state = mapping(node.arguments[0]).get("state")
     members = mapping(state)
-    hidden = members.get("_non_persistent_buffers_set")
+    hidden = _members(members.get("_non_persistent_buffers_set"))
     for kind in ("_parameters", "_buffers"):
         for name, record in mapping(members.get(kind)).items():
-            if record is not None and not (isinstance(hidden, list) and name in hidden):
+            if record is not None and name not in hidden:
                 yield f"{prefix}{name}", record
     for name, module in mapping(members.get("_modules")).items():
         if isinstance(module, Node):
