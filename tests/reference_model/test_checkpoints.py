@@ -1,13 +1,9 @@
-"""Public checkpoints: the exact layouts, equality with the official code's outputs, refusals, the commands."""
+"""Public checkpoints: the exact layouts, equality with the official code's outputs, the commands."""
 
 from __future__ import annotations
 
-import io
 import json
-import pickle
-import pickletools
-import sys
-import types
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,14 +13,14 @@ import pytest
 import torch
 from conftest import Fit
 from official import recipe
+from official.twins import twin
 from torch import Tensor, nn
 
 from mfim import config as configs
 from mfim.checkpoints import irse, stylegan2
 from mfim.checkpoints.conversion import export_gan, import_gan, load_body, load_recogniser
 from mfim.checkpoints.files import open_checkpoint
-from mfim.checkpoints.layout import Entry, compare, kernel
-from mfim.checkpoints.pickles import networks, parse
+from mfim.checkpoints.layout import Entry, compare
 from mfim.checkpoints.stylegan2 import NVLABS, ROSINALITY, Sizes
 from mfim.config import Config
 from mfim.data import Faces
@@ -42,24 +38,15 @@ FULL = Sizes(1024, 32768, 512, 512, 8)
 GOLDEN = Path(__file__).parent / "official"
 
 
-def twin(layout: list[Entry]) -> dict[str, Tensor]:
-    """A file's tensors by the recipe."""
-    empty = {
-        e.name: kernel(e.fir) if e.fir else torch.zeros(e.shape, dtype=torch.float32 if e.floating else torch.int64)
-        for e in layout
-    }
-    return recipe.fill(empty)
-
-
 def golden(name: str) -> dict[str, Tensor]:
     with np.load(GOLDEN / f"{name}.npz") as file:
         return {key: torch.from_numpy(file[key]) for key in file}
 
 
-def close(found: Tensor, wanted: Tensor) -> None:
-    """Equal but for the order of float32 sums."""
+def close(found: Tensor, wanted: Tensor, tolerance: float = 1e-4) -> None:
+    """Equal but for the order of float32 sums; 24 random IR-SE units amplify that a thousandfold."""
     assert found.shape == wanted.shape
-    assert float((found - wanted).abs().max() / wanted.abs().max()) < 2e-5
+    assert float((found - wanted).abs().max() / wanted.abs().max()) < tolerance
 
 
 def sized(sizes: dict[str, int], base: int, limit: int) -> Config:
@@ -154,11 +141,11 @@ def drawn(state: dict[str, Any], config: Config, z: Tensor, noise: list[Tensor])
         return image
 
 
-def logits(state: dict[str, Any], config: Config) -> Tensor:
+def logits(state: dict[str, Any], config: Config, pictures: int) -> Tensor:
     discriminator = build(config)[2]
     discriminator.load_state_dict(state["discriminator"])
     with torch.no_grad():
-        found: Tensor = discriminator(recipe.pictures(8, config.model.size))
+        found: Tensor = discriminator(recipe.pictures(pictures, config.model.size))
         return found
 
 
@@ -169,12 +156,14 @@ def test_rosinality_equals_the_official_code_and_comes_back(tmp_path: Path) -> N
     of = Sizes(sizes["size"], base, 512, sizes["latent"], sizes["layers"])
     g, d = twin(stylegan2.generator(ROSINALITY, of)), twin(stylegan2.discriminator(ROSINALITY, of))
     file = tmp_path / "public.pt"
-    torch.save({"g_ema": g, "d": d, "latent_avg": torch.zeros(512), "g_optim": {"state": {0: g["input.input"]}}}, file)
+    # What their train.py adds is read over: options, and the state of the optimisers.
+    more = {"latent_avg": torch.zeros(512), "g_optim": {"state": {0: g["input.input"]}}, "args": Namespace(size=64)}
+    torch.save({"g_ema": g, "d": d, **more}, file)
     import_gan(file, config, tmp_path)
     state, wanted = read(tmp_path / "gan.pt"), golden("rosinality")
     noise = [g[f"noises.noise_{k}"] for k in range(9)]
     close(drawn(state, config, recipe.numbers("z", (1, 512)), noise), wanted["image"])
-    close(logits(state, config), wanted["logits"])
+    close(logits(state, config, sizes["pictures"]), wanted["logits"])
 
     assert "channel_multiplier=1" in export_gan(tmp_path / "gan.pt", config, tmp_path / "back.pt")
     back = torch.load(tmp_path / "back.pt", weights_only=True)
@@ -198,7 +187,7 @@ def test_nvlabs_equals_the_official_code(tmp_path: Path, persistence: Callable[.
     names = [f"b{r}.{c}" for r in (4, 8, 16, 32) for c in ("conv0", "conv1") if (r, c) != (4, "conv0")]
     noise = [g[f"synthesis.{name}.noise_const"][None, None] for name in names]
     close(drawn(state, config, recipe.numbers("z", (2, sizes["latent"])), noise), wanted["image"])
-    close(logits(state, config), wanted["logits"])
+    close(logits(state, config, sizes["pictures"]), wanted["logits"])
 
 
 @pytest.fixture(scope="module")
@@ -210,25 +199,15 @@ def irse50(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     file.unlink()
 
 
-@pytest.fixture
-def little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same layout with the widths and units of the tiny configuration's body."""
-    monkeypatch.setattr(irse, "WIDTHS", (8, 8, 16, 16))
-    monkeypatch.setattr(irse, "UNITS", (1, 1, 1, 1))
-    file = tmp_path / "little.pth"
-    torch.save(twin(irse.recogniser()), file)
-    return file
-
-
 def test_ir_se50_equals_the_official_code(irse50: Path) -> None:
     wanted = golden("irse50")
     body = Body(irse.WIDTHS, irse.UNITS)
     load_body(body, irse50)
     with torch.no_grad():
         for tap, index in zip(body.eval()(recipe.pictures(1, 32))[1:], (6, 20, 23), strict=True):
-            close(tap, wanted[f"tap{index}"])
+            close(tap, wanted[f"tap{index}"], 2e-3)
         recogniser = load_recogniser(irse50, torch.device("cpu"))
-        close(recogniser.embed(recipe.pictures(2, 112)), wanted["embedding"])
+        close(recogniser.embed(recipe.pictures(2, 112)), wanted["embedding"], 2e-3)
         crops = recipe.pictures(2, 256) * 0.1 + 0.5
         found = recogniser(crops)
         torch.testing.assert_close(found.norm(dim=1), torch.ones(2))
@@ -351,230 +330,3 @@ def test_commands(tiny: Config, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert row["missing"] == ["conv1.activate.bias"]
     assert run_command(["weights", "inspect", str(file), "--config", "ffhq-256"]) == 1
     assert "mis-shaped" in capsys.readouterr().out
-
-
-# ---- refusals
-
-
-class Payload:
-    """Would create a file when unpickled."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        import os
-
-        return os.system, (f"touch {self.mark}",)
-
-
-@pytest.fixture
-def persistence(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., bytes]]:
-    """Pickles networks as NVlabs' ``torch_utils.persistence`` does, by a stand-in of that name."""
-
-    def rebuild(meta: dict[str, Any]) -> None:
-        raise AssertionError("a pickle's code was run")
-
-    rebuild.__module__, rebuild.__qualname__ = "torch_utils.persistence", "_reconstruct_persistent_obj"
-    for name in ("torch_utils", "torch_utils.persistence"):
-        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
-    sys.modules["torch_utils.persistence"]._reconstruct_persistent_obj = rebuild  # type: ignore[attr-defined]
-
-    class Network(nn.Module):
-        def __reduce__(self) -> tuple[Any, ...]:
-            source = "raise SystemExit('the source in a pickle was run')"
-            meta = {"type": "class", "version": 6, "module_src": source, "class_name": "G", "state": self.__dict__}
-            return rebuild, (meta,), None
-
-    def network(tensors: dict[str, Tensor]) -> nn.Module:
-        root = Network()
-        for key, value in tensors.items():
-            *path, last = key.split(".")
-            module = root
-            for part in path:
-                if part not in module._modules:
-                    module.add_module(part, Network())
-                module = module._modules[part]
-            if last in ("resample_filter", "noise_const", "w_avg"):
-                module.register_buffer(last, value)
-            else:
-                module.register_parameter(last, nn.Parameter(value))
-        root.register_buffer("scratch", torch.zeros(3), persistent=False)
-        return root
-
-    def write(networks: dict[str, Any], protocol: int = 4, **more: Any) -> bytes:
-        made = {name: network(value) if isinstance(value, dict) else value for name, value in networks.items()}
-        return pickle.dumps({"training_set_kwargs": {"path": "a.zip"}, "augment_pipe": None, **made, **more}, protocol)
-
-    return write
-
-
-def small(kind: str, config: Config) -> dict[str, Tensor]:
-    return twin(stylegan2.generator(kind, Sizes.generator(config.model)))
-
-
-def refused(file: Path, config: Config, tmp_path: Path, wanted: str) -> None:
-    with pytest.raises(UsageError) as error:
-        import_gan(file, config, tmp_path / "out")
-    message = str(error.value)
-    assert wanted in message, message
-    assert str(file) in message
-    assert "\n" not in message
-    assert len(message) < 500
-    assert not (tmp_path / "out").exists()
-
-
-def test_pickles_that_would_run_code_are_refused_and_run_nothing(
-    tiny: Config, tmp_path: Path, persistence: Callable[..., bytes]
-) -> None:
-    mark, file = tmp_path / "ran", tmp_path / "hostile.pkl"
-    g = small(NVLABS, tiny)
-    for protocol in (0, 2, 4):
-        file.write_bytes(pickle.dumps(Payload(mark), protocol))
-        refused(file, tiny, tmp_path, "nothing was run" if protocol else "cannot be read safely")
-    file.write_bytes(persistence({"G_ema": g}, D=Payload(mark)))
-    refused(file, tiny, tmp_path, "it names posix.system, which no pickle of networks does; nothing was run")
-    for name in ("builtins.eval", "builtins.exec", "importlib.import_module", "subprocess.Popen"):
-        module, _, function = name.rpartition(".")
-        file.write_bytes(b"\x80\x02c" + f"{module}\n{function}\n".encode() + b"(X\x01\x00\x00\x001tR.")
-        refused(file, tiny, tmp_path, f"it names {name}")
-    file = tmp_path / "hostile.pt"
-    for zipped in (True, False):
-        torch.save(
-            {"g_ema": small(ROSINALITY, tiny), "args": Payload(mark)}, file, _use_new_zipfile_serialization=zipped
-        )
-        refused(file, tiny, tmp_path, "cannot be read safely as weights")
-    # Inside the bytes of one tensor.
-    inner = io.BytesIO()
-    torch.save(Payload(mark), inner, _use_new_zipfile_serialization=False)
-    honest = persistence({"G_ema": g})
-    storage = next(arg for op, arg, _ in pickletools.genops(honest) if op.name == "BINBYTES" and len(arg) > 300)
-    content = inner.getvalue() + b"\0" * (len(storage) - len(inner.getvalue()))
-    file = tmp_path / "inner.pkl"
-    file.write_bytes(honest.replace(storage, content))
-    refused(file, tiny, tmp_path, "a weight's bytes cannot be read without running code")
-    assert not mark.exists()
-
-
-@pytest.mark.parametrize("protocol", [3, 4, 5])
-def test_pickles_of_any_protocol_give_their_tensors(
-    tiny: Config, tmp_path: Path, persistence: Callable[..., bytes], protocol: int
-) -> None:
-    g, file = small(NVLABS, tiny), tmp_path / "file.pkl"
-    shared = {"G_ema": g, "G": g}
-    file.write_bytes(persistence(shared, protocol))
-    found = networks(file)
-    assert found.keys() == shared.keys()
-    for tensors in found.values():
-        assert tensors.keys() == g.keys()
-        assert all(torch.equal(value, g[key]) for key, value in tensors.items())
-
-
-def test_pickles_that_are_broken_or_of_another_kind_are_refused(
-    tiny: Config, tmp_path: Path, persistence: Callable[..., bytes]
-) -> None:
-    g = small(NVLABS, tiny)
-    file, honest = tmp_path / "file.pkl", persistence({"G_ema": g})
-    file.write_bytes(honest)
-    assert isinstance(parse(file), dict)
-    for share in (0.01, 0.5, 0.9999):
-        file.write_bytes(honest[: int(len(honest) * share)])
-        refused(file, tiny, tmp_path, "is no whole pickle")
-    file.write_bytes(b"\x80\x04\x8e" + (1 << 60).to_bytes(8, "little") + b"short")
-    refused(file, tiny, tmp_path, "is no whole pickle")
-    file.write_bytes(b"\x80\x04h\x07.")
-    refused(file, tiny, tmp_path, "is no whole pickle")
-    file.write_bytes(b"\x80\x04.")
-    refused(file, tiny, tmp_path, "is no whole pickle")
-    file.write_bytes(b"\x80\x04\x82\x01.")
-    refused(file, tiny, tmp_path, "opcode EXT1 at this place")
-    file.write_bytes(pickle.dumps({"a": [1, 2.5, (None, True)]}))
-    refused(file, tiny, tmp_path, "a pickle without networks of StyleGAN2")
-    file.write_bytes(b"\x80\x04(" + 3 * b"cdnnlib.tflib.network\nNetwork\n)\x81" + b"t.")
-    refused(file, tiny, tmp_path, "TensorFlow versions")
-    # A module that holds itself.
-    file.write_bytes(
-        b"\x80\x04}X\x05\x00\x00\x00G_emactorch.nn\nModule\n)\x81q\x01}X\x08\x00\x00\x00_modules"
-        b"}X\x01\x00\x00\x00ah\x01ssbs."
-    )
-    refused(file, tiny, tmp_path, "without end")
-    file.write_bytes(persistence({"G_ema": g}).replace(b"_rebuild_tensor_v2", b"_rebuild_tensor_v9"))
-    refused(file, tiny, tmp_path, "_rebuild_tensor_v9, not by torch")
-
-
-def test_files_of_the_wrong_kind_size_or_values_are_refused(tiny: Config, tmp_path: Path) -> None:
-    g, file = small(ROSINALITY, tiny), tmp_path / "file.pt"
-
-    def case(wanted: str, content: object) -> None:
-        torch.save(content, file)
-        refused(file, tiny, tmp_path, wanted)
-
-    refused(tmp_path / "none.pt", tiny, tmp_path, "there is no checkpoint")
-    torch.save({"g_ema": g}, file)
-    whole = file.read_bytes()
-    for size in (0, 10, len(whole) // 2):
-        file.write_bytes(whole[:size])
-        refused(file, tiny, tmp_path, "cannot be read safely as weights")
-    case("is of no layout known here", {"weight": torch.zeros(2)})
-    case("holds no averaged generator", {"d": {"convs.0.0.weight": torch.zeros(2)}})
-    case("is no generator of StyleGAN2", {"g_ema": {"layer.weight": torch.zeros(2, 2)}})
-    for value in (float("nan"), float("inf")):
-        case(
-            "1 not finite, or another filter: conv1.activate.bias",
-            {"g_ema": g | {"conv1.activate.bias": torch.full((16,), value)}},
-        )
-    case(
-        "1 not finite, or another filter: convs.0.conv.blur.kernel",
-        {"g_ema": g | {"convs.0.conv.blur.kernel": torch.ones(4, 4)}},
-    )
-    case("1 mis-shaped: conv1.activate.bias (3,) for (16,)", {"g_ema": g | {"conv1.activate.bias": torch.zeros(3)}})
-    case("int64 for floating point", {"g_ema": g | {"conv1.activate.bias": torch.zeros(16, dtype=torch.int64)}})
-    case(
-        "conv1.activate.bias without plain values", {"g_ema": g | {"conv1.activate.bias": torch.zeros(16).to_sparse()}}
-    )
-    empty = torch.zeros(16, device="meta")
-    case("conv1.activate.bias without plain values", {"g_ema": g | {"conv1.activate.bias": empty}})
-    case("1 not finite", {"g_ema": g | {"conv1.activate.bias": torch.full((16,), 1e300, dtype=torch.float64)}})
-    less = {k: v for k, v in g.items() if ".conv.modulation.bias" not in k}
-    case(
-        "11 missing: conv1.conv.modulation.bias, to_rgb1.conv.modulation.bias, convs.0.conv.modulation.bias and 8 more",
-        {"g_ema": less},
-    )
-    case("2 unexpected: a, b.c", {"g_ema": g | {"a": torch.zeros(1), "b": {"c": torch.zeros(1)}}})
-    case("does not fit its layout", {"g_ema": g, "d": {}, "g": g | {"a": torch.zeros(1)}})
-    larger = Sizes(64, 256, 16, 8, 2)
-    case(
-        "is a generator of 64 px, channels 256/16, 2 mapping layers of 8; configuration virtual-64 has 32 px",
-        {"g_ema": twin(stylegan2.generator(ROSINALITY, larger))},
-    )
-    critic = twin(stylegan2.discriminator(ROSINALITY, larger))
-    case("is a discriminator of 64 px", {"g_ema": g, "d": critic})
-    uneven = tiny.model_copy(update={"model": tiny.model.model_copy(update={"z_size": 4})})
-    torch.save({"g_ema": g}, file)
-    with pytest.raises(UsageError, match="z and w of one size"):
-        import_gan(file, uneven, tmp_path / "out")
-
-
-def test_other_files_are_no_ir_se50(little: Path, tiny: Config, tmp_path: Path) -> None:
-    whole = torch.load(little, weights_only=True)
-    file = tmp_path / "file.pth"
-    body = Body(irse.WIDTHS, irse.UNITS)
-
-    def case(wanted: str, content: object) -> None:
-        torch.save(content, file)
-        for load in (lambda: load_body(body, file), lambda: load_recogniser(file, torch.device("cpu"))):
-            with pytest.raises(UsageError, match=wanted):
-                load()
-
-    # The two counters of its twelve keys may be absent.
-    case("10 missing: output_layer.0.weight", {k: v for k, v in whole.items() if not k.startswith("output_layer")})
-    case("holds no IR-SE50.*, but rosinality", {"g_ema": small(ROSINALITY, tiny)})
-    broken = whole["body.0.res_layer.1.weight"].clone()
-    broken[0] = torch.nan
-    case("not finite, or another filter: body.0.res_layer.1.weight", whole | {"body.0.res_layer.1.weight": broken})
-    # Files of old versions of torch have no counters.
-    torch.save({k: v for k, v in whole.items() if not k.endswith("num_batches_tracked")}, file)
-    load_body(body, file)
-    load_recogniser(file, torch.device("cpu"))
-    with pytest.raises(UsageError, match="holds no averaged generator"):
-        import_gan(little, tiny, tmp_path)

@@ -24,6 +24,7 @@ from torch import Tensor
 from mfim_bench.errors import UsageError
 
 PERSISTENT = "torch_utils.persistence._reconstruct_persistent_obj"
+FROM_BYTES = "torch.storage._load_from_bytes"
 NETWORKS = ("G", "D", "G_ema")
 ROOTS = frozenset({"torch", "torch_utils", "dnnlib", "training", "numpy", "collections"})
 SET = "builtins.set"
@@ -39,13 +40,13 @@ class Node:
 
     Attributes:
         name: dotted name of the class or function.
-        arguments: of the call; None = only named.
+        arguments: of the call; empty = only named, or called with none.
         state: given to the object afterwards.
         items: set on it as on a mapping.
     """
 
     name: str
-    arguments: Any = None
+    arguments: tuple[Any, ...] = ()
     state: Any = None
     items: dict[Any, Any] = field(default_factory=dict)
 
@@ -139,10 +140,11 @@ class _Machine:
             stack.append(Node(dotted))
         elif name in ("REDUCE", "NEWOBJ"):
             arguments, function = stack.pop(), stack.pop()
+            # In a whole pickle arguments are a tuple; nothing else is looked into.
+            arguments = arguments if isinstance(arguments, tuple) else ()
             stack.append(Node(function.name if isinstance(function, Node) else "", arguments))
         elif name == "NEWOBJ_EX":
-            _, arguments, function = stack.pop(), stack.pop(), stack.pop()
-            stack.append(Node(function.name if isinstance(function, Node) else "", arguments))
+            raise ValueError("a call with named arguments")
         elif name == "BUILD":
             state = stack.pop()
             if isinstance(stack[-1], Node):
@@ -152,6 +154,9 @@ class _Machine:
 
 
 def _pairs(values: list[Any]) -> dict[Any, Any]:
+    # A tuple of tuples of ... overflows the stack when it is hashed.
+    if not all(isinstance(key, str | bytes | int | float | None) for key in values[::2]):
+        raise ValueError("a key that is no plain value")
     return dict(zip(values[::2], values[1::2], strict=True))
 
 
@@ -210,7 +215,7 @@ def mapping(value: Any) -> dict[Any, Any]:
 
 def _members(value: Any) -> list[Any]:
     """The members of a set: an opcode of its own since protocol 4, a call of ``set`` before."""
-    if isinstance(value, Node) and value.name == SET and isinstance(value.arguments, tuple):
+    if isinstance(value, Node) and value.name == SET:
         value = next(iter(value.arguments), [])
     return value if isinstance(value, list) else []
 
@@ -220,7 +225,7 @@ def _tensors(node: Node, prefix: str, depth: int, budget: Iterator[int]) -> Iter
     if depth > DEPTH or next(budget, None) is None:
         raise UsageError("its modules refer to each other without end")
     state = node.state
-    if node.name == PERSISTENT and isinstance(node.arguments, tuple) and len(node.arguments) == 1:
+    if node.name == PERSISTENT and len(node.arguments) == 1:
         state = mapping(node.arguments[0]).get("state")
     members = mapping(state)
     hidden = _members(members.get("_non_persistent_buffers_set"))
@@ -243,10 +248,10 @@ def tensor(record: Any, storages: dict[int, Tensor]) -> Tensor:
     Raises:
         UsageError: the record is something else, or its numbers do not fit its bytes.
     """
-    arguments = record.arguments if isinstance(record, Node) and isinstance(record.arguments, tuple) else ()
+    while isinstance(record, Node) and record.name == "torch._utils._rebuild_parameter" and record.arguments:
+        record = record.arguments[0]
+    arguments = record.arguments if isinstance(record, Node) else ()
     name = record.name if isinstance(record, Node) else type(record).__name__
-    if name == "torch._utils._rebuild_parameter" and arguments:
-        return tensor(arguments[0], storages)
     if name != "torch._utils._rebuild_tensor_v2" or len(arguments) < 4:
         raise UsageError(f"a weight is made by {name[:80]}, not by torch")
     storage, offset, size, stride = arguments[:4]
@@ -261,14 +266,8 @@ def tensor(record: Any, storages: dict[int, Tensor]) -> Tensor:
 
 
 def _storage(record: Any) -> Tensor:
-    arguments = record.arguments if isinstance(record, Node) else None
-    if (
-        not isinstance(record, Node)
-        or record.name != "torch.storage._load_from_bytes"
-        or not isinstance(arguments, tuple)
-        or len(arguments) != 1
-        or not isinstance(arguments[0], bytes)
-    ):
+    arguments = record.arguments if isinstance(record, Node) and record.name == FROM_BYTES else ()
+    if len(arguments) != 1 or not isinstance(arguments[0], bytes):
         raise UsageError("a weight's bytes are not stored as torch stores them")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch, about typed storages

@@ -39,7 +39,7 @@ def main() -> None:
     g = filled(model.Generator(sizes["size"], sizes["latent"], sizes["layers"], sizes["channel_multiplier"]))
     d = filled(model.Discriminator(sizes["size"], sizes["channel_multiplier"]))
     image, _ = g([numbers("z", (1, sizes["latent"]))], randomize_noise=False)
-    logits = d(pictures(8, sizes["size"]))
+    logits = d(pictures(sizes["pictures"], sizes["size"]))
     np.savez_compressed(HERE / "rosinality.npz", image=image, logits=logits[:, 0])
 
     sys.path.insert(0, str(where.nvlabs))
@@ -58,7 +58,7 @@ def main() -> None:
     )
     d = networks.Discriminator(c_dim=0, img_resolution=sizes["size"], img_channels=3, **channels)
     image = filled(g)(numbers("z", (2, sizes["latent"])), None, noise_mode="const")
-    logits = filled(d)(pictures(8, sizes["size"]), None)
+    logits = filled(d)(pictures(sizes["pictures"], sizes["size"]), None)
     np.savez_compressed(HERE / "nvlabs.npz", image=image, logits=logits[:, 0])
 
     sys.path.insert(0, str(where.psp))

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-ROSINALITY = {"size": 64, "channel_multiplier": 1, "latent": 512, "layers": 8}
-NVLABS = {"size": 32, "base": 256, "limit": 32, "latent": 16, "layers": 4}
+ROSINALITY = {"size": 64, "channel_multiplier": 1, "latent": 512, "layers": 8, "pictures": 4}
+NVLABS = {"size": 32, "base": 256, "limit": 32, "latent": 16, "layers": 4, "pictures": 8}
 
 
 def numbers(name: str, shape: Sequence[int]) -> Tensor:
