@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import sys
 import types
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,9 @@ def persistence(monkeypatch: pytest.MonkeyPatch) -> Callable[..., bytes]:
     class Network(nn.Module):
         def __reduce__(self) -> tuple[Any, ...]:
             source = "raise SystemExit('the source in a pickle was run')"
-            meta = {"type": "class", "version": 6, "module_src": source, "class_name": "G", "state": self.__dict__}
+            # In the torch of their days these two were ordered dictionaries.
+            state = self.__dict__ | {k: OrderedDict(self.__dict__[k]) for k in ("_parameters", "_modules")}
+            meta = {"type": "class", "version": 6, "module_src": source, "class_name": "G", "state": state}
             return rebuild, (meta,), None
 
     def network(tensors: dict[str, Tensor]) -> nn.Module:
