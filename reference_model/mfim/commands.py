@@ -83,6 +83,8 @@ def train(
         raise UsageError("--out is needed: the folder of checkpoints")
     if stage not in ("gan", "swap"):
         raise UsageError(f"unknown stage {stage!r}: gan or swap")
+    if encoder_body is not None and stage != "swap":
+        raise UsageError("--encoder-body begins stage two's encoder: give --stage swap")
     if import_ is not None:
         from mfim.checkpoints.conversion import import_gan
 
