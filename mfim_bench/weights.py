@@ -10,6 +10,7 @@ import functools
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import tempfile
 import warnings
@@ -190,13 +191,21 @@ def load(path: Path) -> dict[str, torch.Tensor]:
             warnings.simplefilter("ignore")  # of torch, about old formats
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        # Of torch's text only what is wrong: the rest advises to read the file unsafely.
-        first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__).split(". ")[0]
-        raise UsageError(f"{path} cannot be read safely as weights: {first}") from error
+        raise UsageError(f"{path} cannot be read safely as weights: {_reason(str(error))}") from error
     tensors = dict(_flat(content, ""))
     if not tensors:
         raise UsageError(f"{path} holds no tensors")
     return tensors
+
+
+def _reason(text: str) -> str:
+    """Of torch's text only what is wrong: the rest advises to read the file unsafely."""
+    if named := re.search(r"GLOBAL ([\w.]+)", text):
+        return f"it names {named[1]}, which is no tensor and no plain value; nothing was run"
+    first = next(iter(text.strip().splitlines()), "").split(". ")[0]
+    if " " not in first or first.startswith("Weights only load failed"):
+        return "it is no file of torch.save, or a broken one"
+    return first
 
 
 def _flat(value: Any, prefix: str) -> list[tuple[str, torch.Tensor]]:

@@ -1,7 +1,8 @@
-"""``mfim-bench train mfim``: both stages, the exchange probe, and the export of weights."""
+"""``mfim-bench train mfim``: both stages, the exchange probe, import and export of weights; ``weights inspect``."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,6 +36,7 @@ SetOption = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group(app, "train").command("mfim")(train)
+    group(app, "weights").command("inspect")(inspect)
 
 
 def train(
@@ -56,7 +58,20 @@ def train(
         str | None, typer.Option(help="exchange: measure what exchanging source codes changes; trains nothing.")
     ] = None,
     export: Annotated[
-        Path | None, typer.Option(help="Write OUT/swap.pt's averaged weights here as safetensors; trains nothing.")
+        Path | None,
+        typer.Option(
+            help="Write OUT/swap.pt's averaged weights here as safetensors; with --stage gan, OUT/gan.pt's generator"
+            " and discriminator in rosinality's layout; trains nothing."
+        ),
+    ] = None,
+    import_: Annotated[
+        Path | None,
+        typer.Option(
+            "--import", help="Write a public StyleGAN2 (rosinality, NVlabs, pSp) as OUT/gan.pt; trains nothing."
+        ),
+    ] = None,
+    encoder_body: Annotated[
+        Path | None, typer.Option(help="Begin a new encoder's body from IR-SE50 or pSp's encoder; see also --import.")
     ] = None,
 ) -> None:
     """Train MFIM: stage one (gan), then stage two (swap)."""
@@ -68,6 +83,20 @@ def train(
         raise UsageError("--out is needed: the folder of checkpoints")
     if stage not in ("gan", "swap"):
         raise UsageError(f"unknown stage {stage!r}: gan or swap")
+    if encoder_body is not None and stage != "swap":
+        raise UsageError("--encoder-body begins stage two's encoder: give --stage swap")
+    if import_ is not None:
+        from mfim.checkpoints.conversion import import_gan
+
+        if stage != "gan":
+            raise UsageError("--import writes a checkpoint of stage one: give --stage gan")
+        typer.echo(import_gan(import_, settings, out))
+        return
+    if export is not None and stage == "gan":
+        from mfim.checkpoints.conversion import export_gan
+
+        typer.echo(export_gan(out / "gan.pt", settings, export))
+        return
     if export is not None:
         from mfim.export import export_checkpoint
 
@@ -95,8 +124,36 @@ def train(
 
         swap.train(
             settings, training, held_out, out, first or out / "gan.pt", steps=steps, minutes=minutes, resume=resume,
-            device=device,
+            device=device, body=encoder_body,
         )  # fmt: skip
+
+
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A public checkpoint: StyleGAN2, IR-SE50 or pSp.")],
+    config: Annotated[
+        str | None, typer.Option(help="Compare generator and discriminator with this configuration's sizes.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, with every key.")] = False,
+) -> None:
+    """Say what a public checkpoint holds and how it differs from its layout. Exit code 1 when something does."""
+    from mfim import config as configs
+    from mfim.checkpoints.files import TITLES, inspection, open_checkpoint
+
+    checkpoint = open_checkpoint(file)
+    rows = inspection(checkpoint, configs.load(config).model if config else None)
+    if as_json:
+        found = {"file": str(file), "kind": checkpoint.kind, "networks": rows, "not read": checkpoint.rest}
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        typer.echo(f"{file}: {TITLES[checkpoint.kind]}")
+        for row in rows:
+            name = f"{row['part']} ({row['role']})" if row["part"] else row["role"]
+            sizes = f", {row['sizes']}" if row["sizes"] else ""
+            typer.echo(f"{name}: {row['keys']} keys, {row['numbers'] / 1e6:.2f} M numbers{sizes}: {row['state']}")
+        for name, count in checkpoint.rest.items():
+            typer.echo(f"{name}: {count} tensors, not read")
+    if any(row["state"] != "complete" for row in rows):
+        raise typer.Exit(1)
 
 
 def _faces(settings: Config, shards: list[Path], validation: list[Path], out: Path) -> tuple[Faces, Faces]:

@@ -91,7 +91,7 @@ class SwapConfig(Part):
         recon_ramp: (first, last) step between which the reconstruction weight of cross pairs rises from
             ``recon_start`` times its value to its value; pairs of one identity have the full weight always.
         perceptual: "lpips:PATH" (trunk's state dict on disk) or "supervisors" (stand-in, see `mfim.perceptual`).
-        recogniser, face3d: names or paths of the supervisors.
+        recogniser, face3d: names or paths of the supervisors; the recogniser also "irse50:PATH", the published IR-SE50.
         guard_*: see `mfim.training.guard`.
     """
 

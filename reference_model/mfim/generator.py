@@ -189,8 +189,14 @@ class Mapping(nn.Module):
         return x
 
     @torch.no_grad()
-    def mean_codes(self, count: int = 4096, seed: int = 0) -> list[Tensor]:
-        """The mean of each code over ``count`` latents: (size,) each; the encoder starts from them."""
+    def mean_latent(self, count: int = 4096, seed: int = 0) -> Tensor:
+        """The mean w (W,) over ``count`` latents."""
         source = torch.Generator().manual_seed(seed)
         z = torch.randn(count, self.z_size, generator=source).to(next(self.parameters()).device)
-        return [code.mean(0) for code in self(z)]
+        return self._latent(z).mean(0)
+
+    @torch.no_grad()
+    def mean_codes(self, count: int = 4096, seed: int = 0) -> list[Tensor]:
+        """The mean of each code over ``count`` latents: (size,) each; the encoder starts from them."""
+        mean = self.mean_latent(count, seed)
+        return [layer(mean) for layer in self.affine]

@@ -70,13 +70,16 @@ class Supervision:
         Raises:
             UsageError: one is missing, or the perceptual distance is unknown.
         """
+        from mfim.checkpoints.conversion import load_recogniser
         from mfim.supervisors import load
 
         kind, _, path = config.perceptual.partition(":")
         if kind not in ("lpips", "supervisors"):
             raise UsageError(f"unknown perceptual distance {config.perceptual!r}: lpips:PATH or supervisors")
         lpips = published_lpips(Path(path), device) if kind == "lpips" else None
-        return cls(load(config.recogniser, device), load(config.face3d, device), size, device, precision, lpips)
+        kind, _, path = config.recogniser.partition(":")
+        recogniser = load_recogniser(Path(path), device) if kind == "irse50" else load(config.recogniser, device)
+        return cls(recogniser, load(config.face3d, device), size, device, precision, lpips)
 
     def look(self, images: Tensor) -> tuple[Seen, list[Tensor]]:
         """Args: images (B, 3, S, S) in [-1, 1]. Returns what is seen and the layers for `distance` (none for LPIPS)."""

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import pickle
+import sys
+import types
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from official.twins import twin
 from torch import Tensor, nn
 
 from mfim import config
+from mfim.checkpoints import irse
 from mfim.config import Config
 from mfim.data import Faces
 from mfim.supervision import Supervision
@@ -86,3 +96,56 @@ def faces(people: int = 8, each: int = 3, size: int = 32, seed: int = 0) -> Face
 @pytest.fixture
 def data() -> Faces:
     return faces()
+
+
+@pytest.fixture
+def little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same layout with the widths and units of the tiny configuration's body."""
+    monkeypatch.setattr(irse, "WIDTHS", (8, 8, 16, 16))
+    monkeypatch.setattr(irse, "UNITS", (1, 1, 1, 1))
+    file = tmp_path / "little.pth"
+    torch.save(twin(irse.recogniser()), file)
+    return file
+
+
+@pytest.fixture
+def persistence(monkeypatch: pytest.MonkeyPatch) -> Callable[..., bytes]:
+    """Pickles networks as NVlabs' ``torch_utils.persistence`` does, by a stand-in of that name."""
+
+    def rebuild(meta: dict[str, Any]) -> None:
+        raise AssertionError("a pickle's code was run")
+
+    rebuild.__module__, rebuild.__qualname__ = "torch_utils.persistence", "_reconstruct_persistent_obj"
+    for name in ("torch_utils", "torch_utils.persistence"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    sys.modules["torch_utils.persistence"]._reconstruct_persistent_obj = rebuild  # type: ignore[attr-defined]
+
+    class Network(nn.Module):
+        def __reduce__(self) -> tuple[Any, ...]:
+            source = "raise SystemExit('the source in a pickle was run')"
+            # In the torch of their days these two were ordered dictionaries.
+            state = self.__dict__ | {k: OrderedDict(self.__dict__[k]) for k in ("_parameters", "_modules")}
+            meta = {"type": "class", "version": 6, "module_src": source, "class_name": "G", "state": state}
+            return rebuild, (meta,), None
+
+    def network(tensors: dict[str, Tensor]) -> nn.Module:
+        root = Network()
+        for key, value in tensors.items():
+            *path, last = key.split(".")
+            module = root
+            for part in path:
+                if part not in module._modules:
+                    module.add_module(part, Network())
+                module = module._modules[part]
+            if last in ("resample_filter", "noise_const", "w_avg"):
+                module.register_buffer(last, value)
+            else:
+                module.register_parameter(last, nn.Parameter(value))
+        root.register_buffer("scratch", torch.zeros(3), persistent=False)
+        return root
+
+    def write(networks: dict[str, Any], protocol: int = 4, **more: Any) -> bytes:
+        made = {name: network(value) if isinstance(value, dict) else value for name, value in networks.items()}
+        return pickle.dumps({"training_set_kwargs": {"path": "a.zip"}, "augment_pipe": None, **made, **more}, protocol)
+
+    return write

@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 from torch.nn import functional as F
+from torch.optim import Adam
 
 from mfim.augment import augment
 from mfim.config import Config
@@ -27,6 +29,16 @@ def build(config: Config) -> tuple[Mapping, Synthesis, Discriminator]:
     synthesis.use(noise=True)
     mapping = Mapping(synthesis.codes, size.z_size, size.w_size, size.mapping_layers)
     return mapping, synthesis, Discriminator(size.size, size.discriminator_base, size.channel_limit)
+
+
+def optimisers(config: Config, mapping: Module, synthesis: Module, discriminator: Module) -> tuple[Adam, Adam]:
+    """Of the generator with its mapping network, and of the discriminator."""
+    setup = config.gan
+    generator = [*mapping.parameters(), *synthesis.parameters()]
+    return (
+        Adam(generator, lr=setup.learning_rate, betas=setup.betas),
+        Adam(discriminator.parameters(), lr=setup.discriminator_rate, betas=setup.betas),
+    )
 
 
 def train(
@@ -53,12 +65,7 @@ def train(
     run = Run("gan", config, out, steps, minutes, host.is_main_process)
     networks = [network.to(memory_format=torch.channels_last) for network in build(config)]
     mapping, synthesis, discriminator = networks
-    generator_optimiser = torch.optim.Adam(
-        [*mapping.parameters(), *synthesis.parameters()], lr=setup.learning_rate, betas=setup.betas
-    )
-    discriminator_optimiser = torch.optim.Adam(
-        discriminator.parameters(), lr=setup.discriminator_rate, betas=setup.betas
-    )
+    generator_optimiser, discriminator_optimiser = optimisers(config, mapping, synthesis, discriminator)
     prepared = host.prepare(mapping, synthesis, discriminator, generator_optimiser, discriminator_optimiser)
     mapping, synthesis, discriminator, generator_optimiser, discriminator_optimiser = prepared
     plain = [host.unwrap_model(network) for network in (mapping, synthesis, discriminator)]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from mfim.checkpoints.conversion import load_body
 from mfim.config import Config
 from mfim.data import Faces, Sampler
 from mfim.discriminator import Discriminator, r1_penalty
@@ -34,13 +35,18 @@ MAPS = ("style_maps", "map_dividers")
 """What may differ between a checkpoint and the model that begins from it."""
 
 
-def start(config: Config, first: Path) -> tuple[MFIM, Discriminator]:
+def start(config: Config, first: Path, body: Path | None = None) -> tuple[MFIM, Discriminator]:
     """The networks of stage two, begun from stage one's averaged generator, its mean codes and its discriminator, or
     from what another stage two has learned (see `transfer`): its checkpoint, or its exported weights, which hold no
     discriminator, so that one begins from nothing (see ``swap.critic_first``).
 
+    Args:
+        config: of the training.
+        first: the checkpoint or weights.
+        body: IR-SE50 or pSp's encoder, for the body of a new encoder.
+
     Raises:
-        UsageError: no checkpoint or weights there, or of other sizes.
+        UsageError: no checkpoint or weights there, or of other sizes; a body for an encoder that is trained already.
     """
     exported = first.suffix == ".safetensors"
     learned: dict[str, Tensor] | None
@@ -60,8 +66,12 @@ def start(config: Config, first: Path) -> tuple[MFIM, Discriminator]:
     if not exported:
         discriminator.load_state_dict(state["discriminator"])
     if learned is not None:
+        if body is not None:
+            raise UsageError(f"the encoder in {first} is trained already: --encoder-body is for a new one")
         transfer(model, learned)
     else:
+        if body is not None:
+            load_body(model.encoder.body, body)
         mapping.load_state_dict(state["mapping_ema"])
         model.synthesis.load_state_dict(state["synthesis_ema"])
         model.encoder.start_from(mapping.mean_codes())
@@ -119,6 +129,7 @@ def train(
     resume: bool = False,
     device: str = "auto",
     supervision: Supervision | None = None,
+    body: Path | None = None,
 ) -> Path:
     """Train or go on; returns the checkpoint.
 
@@ -130,6 +141,7 @@ def train(
         steps, minutes, resume: see `mfim.training.run.Run`.
         device: "auto" or "cpu".
         supervision: the supervisors; None = those the configuration names.
+        body: see `start`; not read on resume.
 
     Raises:
         mfim.training.guard.Collapsed: the model returns the target; the last checkpoint stays.
@@ -139,7 +151,7 @@ def train(
     run = Run("swap", config, out, steps, minutes, host.is_main_process)
     state = run.start(resume)
     if state is None:
-        model, discriminator = start(config, first)
+        model, discriminator = start(config, first, body)
     else:
         model, discriminator = MFIM(config.model), build(config)[2]
     supervision = supervision or Supervision.load(setup, config.model.size, host.device, config.precision)

@@ -1,0 +1,110 @@
+"""IR-SE50 (ArcFace, as TreB1eN published it and pSp uses it): layouts, and the network as a recogniser."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mfim.checkpoints.layout import Entry
+from mfim.encoder import Body
+
+WIDTHS, UNITS = (64, 128, 256, 512), (3, 4, 14, 3)
+EMBEDDING, INPUT = 512, 112
+ALIGNED, ROWS, COLUMNS = 256, slice(35, 223), slice(32, 220)
+"""The part of an ``ffhq`` crop at 256 px that pSp's identity loss looks at."""
+
+
+class IRSE50(nn.Module):
+    """Images to embeddings; the keys are those of the published file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        body = Body(WIDTHS, UNITS)
+        self.input_layer, self.body, self.ends = body.input_layer, body.body, body.ends
+        side = INPUT // 16
+        self.output_layer = nn.Sequential(
+            nn.BatchNorm2d(WIDTHS[-1]),
+            nn.Dropout(0.4),
+            nn.Flatten(),
+            nn.Linear(WIDTHS[-1] * side * side, EMBEDDING),
+            nn.BatchNorm1d(EMBEDDING),
+        )
+
+    def taps(self, faces: Tensor) -> list[Tensor]:
+        """Args: faces (B, 3, H, W) in [-1, 1]. Returns the maps at the ends of the four stages, fine to coarse."""
+        x = self.input_layer(faces)
+        found = []
+        for index, block in enumerate(self.body):
+            x = block(x)
+            if index in self.ends:
+                found.append(x)
+        return found
+
+    def embed(self, faces: Tensor) -> Tensor:
+        """Args: faces (B, 3, 112, 112) in [-1, 1], aligned by the ArcFace template. Returns (B, 512) of length one."""
+        return F.normalize(self.output_layer(self.taps(faces)[-1]).float(), dim=1)
+
+
+class Recogniser(IRSE50):
+    """R of the training objective, on ``ffhq`` crops."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Args: images (B, 3, S, S) in [0, 1]. Returns (B, 512) of length one."""
+        return self.embed(self.cut(images))
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """(B, 3, S, S) in [0, 1] -> feature maps, fine to coarse."""
+        return self.taps(self.cut(images))
+
+    @staticmethod
+    def cut(images: Tensor) -> Tensor:
+        """The face's part of an ``ffhq`` crop, as pSp cuts it: (B, 3, S, S) in [0, 1] to (B, 3, 112, 112) in
+        [-1, 1].
+        """
+        images = images * 2.0 - 1.0
+        if images.shape[-1] > ALIGNED:
+            images = F.adaptive_avg_pool2d(images, ALIGNED)
+        elif images.shape[-1] < ALIGNED:
+            images = F.interpolate(images, (ALIGNED, ALIGNED), mode="bilinear", align_corners=False)
+        return F.adaptive_avg_pool2d(images[..., ROWS, COLUMNS], INPUT)
+
+
+def _entries(network: nn.Module) -> list[Entry]:
+    # Files saved by torch before 0.4.1 have no counters.
+    return [
+        Entry(name, tuple(value.shape), name, name.endswith("num_batches_tracked"), floating=value.is_floating_point())
+        for name, value in network.state_dict().items()
+    ]
+
+
+def recogniser() -> list[Entry]:
+    """The whole file ``model_ir_se50.pth``: 397 entries."""
+    with torch.device("meta"):
+        return _entries(IRSE50())
+
+
+def body() -> list[Entry]:
+    """Its body, which is ours: 385 entries."""
+    with torch.device("meta"):
+        return _entries(Body(WIDTHS, UNITS))
+
+
+def psp_encoder(styles: int) -> list[Entry]:
+    """pSp's GradualStyleEncoder: the same body, and a pyramid with one head a style vector, for which we have no place.
+
+    Args:
+        styles: how many; 18 at 1024 px, which makes 621 entries.
+    """
+    width = WIDTHS[-1]
+    entries = body()
+    for k in range(styles):
+        # Coarse, middle and fine heads read 16, 32 and 64 px, and halve them until one pixel is left.
+        for conv in range(4 if k < 3 else 5 if k < 7 else 6):
+            entries.append(Entry(f"styles.{k}.convs.{2 * conv}.weight", (width, width, 3, 3)))
+            entries.append(Entry(f"styles.{k}.convs.{2 * conv}.bias", (width,)))
+        entries.append(Entry(f"styles.{k}.linear.weight", (width, width)))
+        entries.append(Entry(f"styles.{k}.linear.bias", (width,)))
+    for name, inputs in (("latlayer1", WIDTHS[2]), ("latlayer2", WIDTHS[1])):
+        entries += [Entry(f"{name}.weight", (width, inputs, 1, 1)), Entry(f"{name}.bias", (width,))]
+    return entries
