@@ -29,7 +29,8 @@ first = gan.train(tiny, faces(), out, steps=3, device="cpu")
 training, held_out = faces().split(0.3)
 swap.train(tiny, training, held_out, out, first, steps=5, device="cpu", supervision=supervision)
 if torch.distributed.is_initialized():
-    print("rank", torch.distributed.get_rank(), "of", torch.distributed.get_world_size())
+    # One write: the two processes share a pipe, and a print of several words may be cut by the other's.
+    sys.stdout.write(f"rank {torch.distributed.get_rank()} of {torch.distributed.get_world_size()}\n")
 """
 
 
