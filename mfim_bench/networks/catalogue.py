@@ -14,7 +14,7 @@ WEIGHTS: tuple[WeightsSpec, ...] = (
     ),
     WeightsSpec(
         name="hopenet",
-        sha256="bc7abbcc63d5bdabdc035d518402cfbda5b8b16a5c0108fa8fd59751242eafc6",
+        sha256="0a71fa7d4ef6f90ab047112970be529de57a5b8cda50183457531f9d04b30b4a",
         package="mfim_bench:networks/weights/hopenet.safetensors",
         licence="Apache-2.0",
         summary="open HopeNet: head pose in degrees, trained on virtual faces",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mfim_bench.faces.detect import Face
     from mfim_bench.measure import Features
 
-SIZE, ZOOM, FOLD = 192, 1.0, 2
+SIZE, ZOOM, FOLD = 192, 1.15, 2
 VIEW, PART = 1.28, 0.836
 """Zoom of the judge's wider view, and the centred part of it that is the narrower [own choice, on training people]."""
 BACKBONE, CHANNELS = "seresnet18", (32, 64, 128, 256)
