@@ -30,7 +30,7 @@ training, held_out = faces().split(0.3)
 swap.train(tiny, training, held_out, out, first, steps=5, device="cpu", supervision=supervision)
 if torch.distributed.is_initialized():
     # One write: the two processes share a pipe, and a print of several words may be cut by the other's.
-    sys.stdout.write(f"rank {torch.distributed.get_rank()} of {torch.distributed.get_world_size()}\n")
+    sys.stdout.write(f"rank {torch.distributed.get_rank()} of {torch.distributed.get_world_size()}\\n")
 """
 
 

@@ -16,9 +16,7 @@ _NOISE = np.random.default_rng(0).standard_normal(1 << 20).astype(np.float32)
 
 
 GOOD, POOR, POOR_SHARE = (0.09, 0.012), (0.25, 0.07), 0.28
-GROSS, GROSS_SHARE = (0.5, 0.2), 0.02
-"""Deviation of a find's scale (natural logarithm) and of its shift (share of the crop's side), good, poor and gross
-ones, the last within the share of the poor.
+"""Deviation of a find's scale (natural logarithm) and of its shift (share of the crop's side), good and poor ones.
 
 MTCNN on 400 wide training frames: half of the finds are off by less than 8 % in scale and 1 % in place, a tenth by more
 than 28 % and 5 %, a thirtieth by more than 40 % and 15 %.
@@ -34,8 +32,7 @@ def detected(matrix: Matrix, size: int, rng: np.random.Generator, scatter: float
         scatter: factor on the detector's errors.
         turn: deviation in radians.
     """
-    dice = rng.random()
-    scale, shift = GROSS if dice < GROSS_SHARE else POOR if dice < POOR_SHARE else GOOD
+    scale, shift = POOR if rng.random() < POOR_SHARE else GOOD
     factor, angle = np.exp(rng.normal(0, scatter * scale)), rng.normal(0, turn) if turn else 0.0
     c, s = factor * np.cos(angle), factor * np.sin(angle)
     centre = (size - 1) / 2
