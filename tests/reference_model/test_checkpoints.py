@@ -207,13 +207,13 @@ def test_ir_se50_equals_the_official_code(irse50: Path) -> None:
         for tap, index in zip(body.eval()(recipe.pictures(1, 32))[1:], (6, 20, 23), strict=True):
             close(tap, wanted[f"tap{index}"], 2e-3)
         recogniser = load_recogniser(irse50, torch.device("cpu"))
-        close(recogniser.embed(recipe.pictures(2, 112)), wanted["embedding"], 2e-3)
+        close(recogniser.network.embed(recipe.pictures(2, 112)), wanted["embedding"], 2e-3)
         crops = recipe.pictures(2, 256) * 0.1 + 0.5
         found = recogniser(crops)
         torch.testing.assert_close(found.norm(dim=1), torch.ones(2))
         # pSp's crop, written out; other sizes see the same part.
         pooled = nn.AdaptiveAvgPool2d((112, 112))((crops * 2 - 1)[:, :, 35:223, 32:220])
-        torch.testing.assert_close(found, recogniser.embed(pooled), rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(found, recogniser.network.embed(pooled), rtol=1e-4, atol=1e-6)
         larger = recogniser(crops.repeat_interleave(4, 2).repeat_interleave(4, 3))
         torch.testing.assert_close(found, larger, rtol=1e-3, atol=1e-4)
         assert recogniser(crops[..., ::4, ::4]).shape == (2, 512)

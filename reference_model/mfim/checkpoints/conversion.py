@@ -140,7 +140,8 @@ def load_recogniser(file: Path, device: torch.device) -> irse.Recogniser:
     if network is None:
         raise UsageError(f"{file} holds no IR-SE50, but {checkpoint.kind}")
     module = irse.Recogniser()
-    module.load_state_dict(convert(network.tensors, _checked(file, network), module.state_dict()))
+    own = module.network
+    own.load_state_dict(convert(network.tensors, _checked(file, network), own.state_dict()))
     return module.eval().requires_grad_(False).to(device)
 
 

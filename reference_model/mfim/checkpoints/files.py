@@ -114,7 +114,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
         kind = ROSINALITY
         networks = [_stylegan2(kind, name, parts.pop(name)) for name in ("g_ema", "g", "d") if name in parts]
     if not networks:
-        raise UsageError(f"{path} is of no layout known here ({', '.join(TITLES.values())}); it has {_some(parts)}")
+        raise UsageError(f"{path} is of no layout known here ({'; '.join(TITLES.values())}); it has {_some(parts)}")
     return Checkpoint(path, kind, tuple(networks), {name: len(part) for name, part in parts.items()})
 
 

@@ -15,13 +15,11 @@ ALIGNED, ROWS, COLUMNS = 256, slice(35, 223), slice(32, 220)
 """The part of an ``ffhq`` crop at 256 px that pSp's identity loss looks at."""
 
 
-class IRSE50(nn.Module):
-    """Images to embeddings; the keys are those of the published file."""
+class IRSE50(Body):
+    """The encoder's body with ArcFace's head; the keys are those of the published file."""
 
     def __init__(self) -> None:
-        super().__init__()
-        body = Body(WIDTHS, UNITS)
-        self.input_layer, self.body, self.ends = body.input_layer, body.body, body.ends
+        super().__init__(WIDTHS, UNITS)
         side = INPUT // 16
         self.output_layer = nn.Sequential(
             nn.BatchNorm2d(WIDTHS[-1]),
@@ -31,31 +29,26 @@ class IRSE50(nn.Module):
             nn.BatchNorm1d(EMBEDDING),
         )
 
-    def taps(self, faces: Tensor) -> list[Tensor]:
-        """Args: faces (B, 3, H, W) in [-1, 1]. Returns the maps at the ends of the four stages, fine to coarse."""
-        x = self.input_layer(faces)
-        found = []
-        for index, block in enumerate(self.body):
-            x = block(x)
-            if index in self.ends:
-                found.append(x)
-        return found
-
     def embed(self, faces: Tensor) -> Tensor:
         """Args: faces (B, 3, 112, 112) in [-1, 1], aligned by the ArcFace template. Returns (B, 512) of length one."""
-        return F.normalize(self.output_layer(self.taps(faces)[-1]).float(), dim=1)
+        return F.normalize(self.output_layer(self(faces)[-1]).float(), dim=1)
 
 
-class Recogniser(IRSE50):
+class Recogniser(nn.Module):
     """R of the training objective, on ``ffhq`` crops."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = IRSE50()
 
     def forward(self, images: Tensor) -> Tensor:
         """Args: images (B, 3, S, S) in [0, 1]. Returns (B, 512) of length one."""
-        return self.embed(self.cut(images))
+        return self.network.embed(self.cut(images))
 
     def features(self, images: Tensor) -> list[Tensor]:
         """(B, 3, S, S) in [0, 1] -> feature maps, fine to coarse."""
-        return self.taps(self.cut(images))
+        maps: list[Tensor] = self.network(self.cut(images))
+        return maps
 
     @staticmethod
     def cut(images: Tensor) -> Tensor:
