@@ -91,6 +91,8 @@ class SwapConfig(Part):
         recon_ramp: (first, last) step between which the reconstruction weight of cross pairs rises from
             ``recon_start`` times its value to its value; pairs of one identity have the full weight always.
         perceptual: "lpips:PATH" (trunk's state dict on disk) or "supervisors" (stand-in, see `mfim.perceptual`).
+        views: strength of the random views through which the supervisors see swaps and targets, see
+            `mfim.augment.view`; 0 = as they are.
         recogniser, face3d: names or paths of the supervisors; the recogniser also "irse50:PATH", the published IR-SE50.
         guard_*: see `mfim.training.guard`.
     """
@@ -111,6 +113,7 @@ class SwapConfig(Part):
     recon_start: float
     recon_ramp: tuple[int, int]
     perceptual: str
+    views: float = Field(ge=0)
     recogniser: str
     face3d: str
     weights: LossConfig

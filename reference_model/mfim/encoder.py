@@ -81,9 +81,9 @@ class Body(nn.Module):
         self.body = nn.ModuleList(blocks)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Args: x (B, 3, E, E) in [-1, 1]. Returns the maps at E/2, E/4, ... ."""
+        """Args: x (B, 3, E, E) in [-1, 1]. Returns the maps at E (of the input layer), E/2, E/4, ... ."""
         x = self.input_layer(x)
-        taps = []
+        taps = [x]
         for index, block in enumerate(self.body):
             x = block(x)
             if index in self.ends:
@@ -169,7 +169,7 @@ class Encoder(nn.Module):
         codes: the generator's style space.
         widths, units: of the body's four stages.
         width: of the pyramid and of the M2C and M2M blocks.
-        dividers: style maps stand at E/divider; a subset of (2, 4, 8, 16).
+        dividers: style maps stand at E/divider; a subset of (1, 2, 4, 8, 16).
     """
 
     def __init__(
@@ -186,8 +186,8 @@ class Encoder(nn.Module):
         self.codes = tuple(codes)
         self.body = Body(widths, units)
         self.finest = min(4, *dividers)
-        first = int(math.log2(self.finest)) - 1
-        self.pyramid = Pyramid(widths[first:], width)
+        # The input layer is as wide as the first stage.
+        self.pyramid = Pyramid([widths[0], *widths][int(math.log2(self.finest)) :], width)
         self.dividers = tuple(sorted(dividers))
         by_resolution: dict[int, list[Code]] = {}
         for code in codes:
@@ -200,7 +200,10 @@ class Encoder(nn.Module):
         }
         if not all(self.map_indices.values()):
             raise ValueError(f"a {side} px encoder has no layers for style maps at 1/{', 1/'.join(map(str, dividers))}")
-        self.to_map = nn.ModuleDict({str(d): MapToMap(width, width, len(k)) for d, k in self.map_indices.items()})
+        # At the full side a block of the whole width would cost as much as the body does [own choice].
+        self.to_map = nn.ModuleDict(
+            {str(d): MapToMap(width, width if d > 1 else width // 4, len(k)) for d, k in self.map_indices.items()}
+        )
 
     @staticmethod
     def _divider(resolution: int) -> int:

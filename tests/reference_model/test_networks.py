@@ -81,7 +81,7 @@ def test_body_of_ffhq_configurations_is_ir_se50() -> None:
     assert len(body.body) == 24
     assert body.ends[1:] == [6, 20, 23]
     shapes = [tuple(x.shape) for x in body.to_empty(device="cpu").eval()(torch.zeros(1, 3, 64, 64))]
-    assert shapes == [(1, 64, 32, 32), (1, 128, 16, 16), (1, 256, 8, 8), (1, 512, 4, 4)]
+    assert shapes == [(1, 64, 64, 64), (1, 64, 32, 32), (1, 128, 16, 16), (1, 256, 8, 8), (1, 512, 4, 4)]
 
 
 def direct_modulated(layer: ModulatedConv, x: Tensor, code: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from mfim import losses
-from mfim.augment import augment
+from mfim.augment import augment, view
 from mfim.config import Config
 from mfim.data import Faces
 from mfim.model import MFIM
@@ -107,6 +107,19 @@ def test_published_lpips_reads_a_trunk_from_disk(tmp_path: Path) -> None:
     torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "short.pth")
     with pytest.raises(UsageError, match="AlexNet"):
         published_lpips(tmp_path / "short.pth", torch.device("cpu"))
+
+
+def test_a_view_is_the_same_for_every_batch_and_differs_by_row(data: Faces) -> None:
+    x = data.batch(np.arange(4))
+    one, again = (view(4, 1.0, torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(one(x), again(x))
+    moved = one(x[:1].expand(4, -1, -1, -1))
+    assert all(float((moved[k] - moved[0]).abs().mean()) > 0.01 for k in range(1, 4))
+    swapped = x.clone().requires_grad_()
+    (one(swapped) - one(x.flip(0))).abs().sum().backward()
+    assert swapped.grad is not None and (swapped.grad.abs().sum((1, 2, 3)) > 0).all()
+    still = view(4, 0.0, torch.Generator())(x)
+    assert torch.allclose(still, x, atol=1e-5)
 
 
 def test_augmentation_keeps_gradients_and_rows(data: Faces) -> None:

@@ -58,7 +58,7 @@ def test_stage_two_begins_from_a_model_with_fewer_style_maps(
     trained = read(
         swap.train(tiny, training, held_out, tmp_path, first, steps=3, device="cpu", supervision=supervision)
     )
-    finer = tiny.model_copy(update={"model": tiny.model.model_copy(update={"map_dividers": (2, 4, 8)})})
+    finer = tiny.model_copy(update={"model": tiny.model.model_copy(update={"map_dividers": (1, 2, 4, 8)})})
     model, _ = swap.start(finer, tmp_path / "swap.pt")
     model.eval()
     learned = trained["mfim_ema"]

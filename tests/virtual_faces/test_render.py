@@ -64,6 +64,19 @@ def test_shards_are_written_whole_resumed_and_read(tmp_path: Path) -> None:
     assert np.allclose(again.pose[3], drawn.scene.pose)
 
 
+def test_swapped_shards_put_every_second_face_on_a_strangers_head() -> None:
+    people = range(140_000, 140_002)
+    plain, swapped = list(shards.portraits(people, 2)), list(shards.portraits(people, 2, swapped=True))
+    assert [who for who, _ in swapped] == [who for who, _ in plain] == [140_000, 140_000, 140_001, 140_001]
+    for (_, ours), (_, theirs), on_stranger in zip(plain, swapped, (False, True) * 2, strict=True):
+        same = np.array_equal(render(ours, 48, 1).image, render(theirs, 48, 1).image)
+        assert same is not on_stranger
+        if on_stranger:
+            assert theirs.scene == ours.scene
+            assert theirs.identity.iris == ours.identity.iris  # the source's
+            assert theirs.identity.melanin != ours.identity.melanin  # the host's
+
+
 def test_an_empty_folder_of_shards_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="render-shards"):
         shards.Shards.open(tmp_path)

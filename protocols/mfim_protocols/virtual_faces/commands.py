@@ -43,6 +43,10 @@ def render_shards(
     wide: Annotated[
         bool, typer.Option("--wide", help="Yaw to 60 degrees, pitch and roll to 30, glasses, hats, hands: for judges.")
     ] = False,
+    swapped: Annotated[
+        bool,
+        typer.Option("--swapped", help="Every second face on a stranger's head, as in a true swap: for recognisers."),
+    ] = False,
     workers: Workers = 2,
 ) -> None:
     """Render training data: images with their truth, in parts; repeat the command to go on after a break."""
@@ -55,7 +59,10 @@ def render_shards(
     try:
         in_parallel(
             shards.render_shards,
-            [(out, first, identities, per_identity, size, samples, part, wide, w, workers) for w in range(workers)],
+            [
+                (out, first, identities, per_identity, size, samples, part, wide, swapped, w, workers)
+                for w in range(workers)
+            ],
         )
     except ValueError as error:
         raise UsageError(str(error)) from error

@@ -134,18 +134,31 @@ def scene_of(identity: int, k: int) -> int:
     return identity * 1000 + k
 
 
-def portraits(identities: range, per_identity: int, wide: bool) -> Iterator[tuple[int, Portrait]]:
-    """Every image of some identities, each in a scene of its own."""
+HOSTS = 10_000_000
+"""Seeds of the people who lend their heads to `portraits` with ``swapped``; nobody else is drawn from these."""
+
+
+def portraits(
+    identities: range, per_identity: int, wide: bool = False, swapped: bool = False
+) -> Iterator[tuple[int, Portrait]]:
+    """Every image of some identities, each in a scene of its own.
+
+    ``swapped`` puts every second one's face on the head of somebody seen nowhere else, as the protocol's true swap does:
+    a recogniser that learns from these looks at what a face swap moves, not at skin, skull or ears.
+    """
     from mfim_protocols.virtual_faces import geometry, record
     from mfim_protocols.virtual_faces import wide as wide_scenes
 
     for identity in identities:
         for k in range(per_identity):
             scene = scene_of(identity, k)
-            yield (
-                identity,
-                wide_scenes.draw(identity, scene) if wide else geometry.portrait(record.draw(identity, scene)),
-            )
+            if swapped and k % 2:
+                shown = geometry.true_swap(record.draw(identity, scene), record.draw(HOSTS + scene, scene))
+            elif wide:
+                shown = wide_scenes.draw(identity, scene)
+            else:
+                shown = geometry.portrait(record.draw(identity, scene))
+            yield identity, shown
 
 
 def render_part(folder: Path, number: int, drawn: Iterable[tuple[int, Portrait]], size: int, samples: int) -> None:
@@ -177,6 +190,7 @@ def render_shards(
     samples: int = 2,
     part: int = 25,
     wide: bool = False,
+    swapped: bool = False,
     worker: int = 0,
     workers: int = 1,
     progress: Callable[[int], None] | None = None,
@@ -191,7 +205,7 @@ def render_shards(
         "samples": samples,
         "part": part,
         "wide": wide,
-    }
+    } | ({"swapped": True} if swapped else {})
     note = folder / "meta.json"
     if note.exists() and json.loads(note.read_text()) != meta:
         raise ValueError(f"{folder} holds shards made with other settings: {note.read_text().strip()}")
@@ -203,6 +217,6 @@ def render_shards(
         if number % workers != worker or (folder / f"part-{number:04d}.npz").exists():
             continue
         people = range(start, min(start + part, first + identities))
-        render_part(folder, number, portraits(people, per_identity, wide), size, samples)
+        render_part(folder, number, portraits(people, per_identity, wide, swapped), size, samples)
         if progress is not None:
             progress(number)

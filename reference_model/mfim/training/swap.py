@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from mfim.augment import view
 from mfim.checkpoints.conversion import load_body
 from mfim.config import Config
 from mfim.data import Faces, Sampler
@@ -219,8 +220,12 @@ def train(
             swapped = model(source, target)
         if not alone:
             plain_critic.requires_grad_(False)
-            seen, layers = supervision.look(swapped)
-            pixels, perceived = pixel_distance(swapped, target), supervision.distance(swapped, target, layers)
+            look = (
+                view(setup.batch, setup.views, sampler.torch_generator(step, 0)) if setup.views else torch.nn.Identity()
+            )
+            shown = look(swapped)
+            seen, layers = supervision.look(shown)
+            pixels, perceived = pixel_distance(swapped, target), supervision.distance(shown, look(target), layers)
             ramp = recon_weights(step, setup.batch, same, setup.recon_start, setup.recon_ramp, host.device)
             terms = {
                 "id": identity_loss(seen.embedding, seen_source.embedding),
