@@ -1,7 +1,7 @@
 """Differentiable augmentation: of what the discriminator sees, real and fake alike, and of what supervisors see.
 
-The former after Zhao et al., "Differentiable Augmentation for Data-Efficient GAN Training", NeurIPS 2020. Each row draws its own
-values; images are (B, 3, S, S) in about [-1, 1].
+The former after Zhao et al., "Differentiable Augmentation for Data-Efficient GAN Training", NeurIPS 2020. Each row
+draws its own values; images are (B, 3, S, S) in about [-1, 1].
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import lpips
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -44,7 +45,6 @@ def test_reconstruction_ramp() -> None:
 
 @pytest.mark.parametrize("term", ["id", "l1", "perceptual", "adv", "shape", "pose", "exp"])
 def test_every_term_moves_the_encoder(tiny: Config, supervision: Supervision, data: Faces, term: str) -> None:
-    import numpy as np
 
     torch.manual_seed(0)
     model = MFIM(tiny.model)
@@ -68,7 +68,6 @@ def test_every_term_moves_the_encoder(tiny: Config, supervision: Supervision, da
 
 
 def test_perceptual_stand_in(supervision: Supervision, data: Faces) -> None:
-    import numpy as np
 
     a, b = data.batch(np.array([0])), data.batch(np.array([30]))
     layers = supervision.look(a)[1]
@@ -117,13 +116,13 @@ def test_a_view_is_the_same_for_every_batch_and_differs_by_row(data: Faces) -> N
     assert all(float((moved[k] - moved[0]).abs().mean()) > 0.01 for k in range(1, 4))
     swapped = x.clone().requires_grad_()
     (one(swapped) - one(x.flip(0))).abs().sum().backward()
-    assert swapped.grad is not None and (swapped.grad.abs().sum((1, 2, 3)) > 0).all()
+    assert swapped.grad is not None
+    assert (swapped.grad.abs().sum((1, 2, 3)) > 0).all()
     still = view(4, 0.0, torch.Generator())(x)
     assert torch.allclose(still, x, atol=1e-5)
 
 
 def test_augmentation_keeps_gradients_and_rows(data: Faces) -> None:
-    import numpy as np
 
     x = data.batch(np.arange(4)).requires_grad_(True)
     out = augment(x, ("colour", "translate", "cutout"), torch.Generator().manual_seed(0))
@@ -162,7 +161,6 @@ def test_guard_stops_only_after_patience() -> None:
 
 
 def test_table_equals_a_look_and_is_cached(supervision: Supervision, data: Faces, tmp_path: Path) -> None:
-    import numpy as np
 
     table = supervision.table(data, tmp_path, batch=7)
     rows = np.array([0, 5, 33])

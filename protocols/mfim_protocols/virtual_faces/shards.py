@@ -143,8 +143,8 @@ def portraits(
 ) -> Iterator[tuple[int, Portrait]]:
     """Every image of some identities, each in a scene of its own.
 
-    ``swapped`` puts every second one's face on the head of somebody seen nowhere else, as the protocol's true swap does:
-    a recogniser that learns from these looks at what a face swap moves, not at skin, skull or ears.
+    ``swapped`` puts every second face on the head of somebody seen nowhere else, as the protocol's true swap does: a
+    recogniser that learns from these looks at what a face swap moves, not at skin, skull or ears.
     """
     from mfim_protocols.virtual_faces import geometry, record
     from mfim_protocols.virtual_faces import wide as wide_scenes

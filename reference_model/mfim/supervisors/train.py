@@ -19,8 +19,8 @@ from mfim_protocols.judges.data import Cropper, Faces
 from mfim_protocols.judges.loop import Batch
 
 CROPPER = Cropper("ffhq", 128, 1.0, strength=0.8, turn=0.03, scatter=0.5)
-MARGIN, SCALE = 0.35, 24.0
-"""Of the CosFace loss [own choice]."""
+TEMPERATURE, TOGETHER = 0.1, 4
+"""Of the supervised contrastive loss; images of a person in a batch [own choice]."""
 SIDES = (64, 96, 128)
 """Crop sizes seen in training; the swap's resolution is one of them or is resized anyway."""
 
@@ -33,29 +33,34 @@ def at_some_side(images: Tensor, rng: np.random.Generator) -> Tensor:
     return F.interpolate(images, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
 
 
-class Margin(nn.Module):
-    """R and the class centres of H. Wang et al., "CosFace", CVPR 2018: the true class must win by `MARGIN`."""
+def contrast(embedding: Tensor, identity: Tensor) -> Tensor:
+    """P. Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020, L_out: an image finds its person's other
+    images among all of the batch. Unlike a loss with a centre a class, it learns from thousands of people who have
+    four images each.
 
-    def __init__(self, classes: int) -> None:
-        super().__init__()
-        self.network = networks.Recogniser()
-        self.centres = nn.Parameter(torch.randn(classes, networks.EMBEDDING) * 0.05)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) -> (B, classes) cosines."""
-        embedding: Tensor = self.network(images)
-        return embedding @ F.normalize(self.centres.float(), dim=1).T
+    Args:
+        embedding: (B, D) of unit length.
+        identity: (B,); everyone at least twice.
+    """
+    own = torch.eye(len(identity), dtype=torch.bool, device=embedding.device)
+    cosines = (embedding @ embedding.T / TEMPERATURE).masked_fill(own, -torch.inf)
+    positive = (identity[:, None] == identity) & ~own
+    rows = cosines.log_softmax(1).masked_fill(~positive, 0.0).sum(1) / positive.sum(1)
+    return -rows.mean()
 
 
 @dataclass
 class RecogniserTask:
-    """Batches of people and the margin loss."""
+    """Batches of people and the contrastive loss."""
 
     faces: Faces
     identity: NDArray[np.int64] = field(init=False)
+    images_of: list[NDArray[np.int64]] = field(init=False)
 
     def __post_init__(self) -> None:
         self.identity = self.faces.identity
+        order = np.argsort(self.identity, kind="stable")
+        self.images_of = np.split(order, np.flatnonzero(np.diff(self.identity[order])) + 1)
 
     def rows(self, index: NDArray[np.int64], rng: np.random.Generator, train: bool, worn: bool = False) -> Batch:
         """``ffhq`` crops, half of them mirrored in training, and who they show."""
@@ -65,17 +70,17 @@ class RecogniserTask:
         return {"images": loop.images_of(crops), "identity": torch.from_numpy(self.identity[index])}
 
     def batch(self, rng: np.random.Generator, size: int) -> Batch:
-        count = len(self.faces)
-        batch = self.rows(rng.choice(count, min(size, count), replace=False), rng, train=True)
+        """Some people, `TOGETHER` images of each; images come twice where somebody has fewer."""
+        people = rng.choice(len(self.images_of), max(2, size // TOGETHER), replace=False)
+        index = np.concatenate([np.resize(rng.permutation(self.images_of[who]), TOGETHER) for who in people])
+        batch = self.rows(index, rng, train=True)
         return {**batch, "images": at_some_side(batch["images"], rng)}
 
     def loss(self, model: nn.Module, batch: Batch, progress: float) -> Tensor:
-        """CosFace; the margin grows over the first third, so that training starts as plain classification."""
+        """See `contrast`."""
         with loop.autocast(batch["images"].device):
-            cosines = model(batch["images"])
-        margin = MARGIN * min(1.0, 3 * progress)
-        true = F.one_hot(batch["identity"], cosines.shape[1])
-        return F.cross_entropy(SCALE * (cosines.float() - margin * true), batch["identity"], label_smoothing=0.05)
+            embedding = model(batch["images"])
+        return contrast(embedding, batch["identity"])
 
 
 @torch.no_grad()
@@ -122,13 +127,12 @@ def train_recogniser(
     faces, validation = data.load(shards, fold), data.load(val)
     torch.manual_seed(settings.seed)
     task = RecogniserTask(faces)
-    model = Margin(faces.identities)
-    loop.begin(model.network, settings.start)
+    model = networks.Recogniser()
+    loop.begin(model, settings.start)
     outcome = loop.train(model, task.batch, task.loss, settings)
-    assert isinstance(outcome.network, Margin)
     figures = summary(faces, fold, settings, outcome)
     note: dict[str, object] = {"network": "supervisor-r", "figures": figures}
-    files.save(outcome.network.network, settings.out, note)
+    files.save(outcome.network, settings.out, note)
     network = load(settings.out)  # figures of the file as it will be read, in half precision
     figures["validation"] = evaluate_recogniser(network, validation)
     files.save(network, settings.out, note)
