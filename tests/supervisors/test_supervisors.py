@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 
@@ -73,8 +74,6 @@ def test_the_centre_is_the_centre_at_every_size() -> None:
 @pytest.mark.parametrize("kind", ["r", "face3d"])
 def test_training_lowers_the_loss_and_loads(kind: str, faces, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr(train.data, "load", lambda folders, fold="0/1": faces)
-    # Terms that enter on the way would hide what the first ones do.
-    monkeypatch.setattr(train, "MARGIN", 0.0)
     settings = loop.Settings(tmp_path / "s.safetensors", 10, steps=40, batch=16)
     run = train.train_recogniser if kind == "r" else train.train_face3d
     figures = run([tmp_path], [tmp_path], "0/1", settings)
@@ -110,9 +109,21 @@ def test_missing_and_foreign_files(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert {spec.name for spec in catalogue.WEIGHTS} == {"supervisor-r", "supervisor-face3d"}
 
 
-def test_margin_is_paid_by_the_true_class_only(faces) -> None:  # type: ignore[no-untyped-def]
+def test_contrast_asks_for_the_same_person_nearer_than_others() -> None:
+    who = torch.tensor([0, 0, 1, 1])
+    apart = torch.tensor([[1.0, 0], [1, 0], [-1, 0], [-1, 0]])
+    mixed = torch.tensor([[1.0, 0], [-1, 0], [1, 0], [-1, 0]])
+    # By hand: of the three others one is the same person, at cosine 1; two are at -1.
+    e = math.exp
+    wanted = -math.log(e(10) / (e(10) + 2 * e(-10)))
+    assert float(train.contrast(apart, who)) == pytest.approx(wanted, abs=1e-6)
+    wanted = -math.log(e(-10) / (2 * e(-10) + e(10)))
+    assert float(train.contrast(mixed, who)) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_batches_of_the_recogniser_hold_everyone_several_times(faces) -> None:  # type: ignore[no-untyped-def]
     task = train.RecogniserTask(faces)
-    model = train.Margin(faces.identities).eval()
-    batch = task.rows(np.arange(8), np.random.default_rng(0), train=False)
-    with torch.no_grad():
-        assert task.loss(model, batch, 1.0) > task.loss(model, batch, 0.0) + 4
+    for seed in range(3):
+        _, counts = np.unique(task.batch(np.random.default_rng(seed), 16)["identity"], return_counts=True)
+        assert (counts == train.TOGETHER).all()
+        assert len(counts) == min(4, faces.identities)

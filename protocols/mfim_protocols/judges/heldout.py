@@ -54,7 +54,7 @@ def held_out(folder: Path | None, workers: int = 2, people: int = PEOPLE, each: 
     where = home(folder) / "wide"
     in_parallel(
         shards.render_shards,
-        [(where, FIRST, people, each, SIZE, SAMPLES, 25, True, w, workers) for w in range(workers)],
+        [(where, FIRST, people, each, SIZE, SAMPLES, 25, True, False, w, workers) for w in range(workers)],
     )
     truth = data.load([where])
     return Held(truth, detect(truth.images, where / "found.npz"))

@@ -71,7 +71,8 @@ class RecogniserTask:
 
     def batch(self, rng: np.random.Generator, size: int) -> Batch:
         """Some people, `TOGETHER` images of each; images come twice where somebody has fewer."""
-        people = rng.choice(len(self.images_of), max(2, size // TOGETHER), replace=False)
+        count = min(len(self.images_of), max(2, size // TOGETHER))
+        people = rng.choice(len(self.images_of), count, replace=False)
         index = np.concatenate([np.resize(rng.permutation(self.images_of[who]), TOGETHER) for who in people])
         batch = self.rows(index, rng, train=True)
         return {**batch, "images": at_some_side(batch["images"], rng)}
