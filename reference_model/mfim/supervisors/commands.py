@@ -55,6 +55,9 @@ def register(app: typer.Typer) -> None:
         shards: Shards, val: Val, out: Out, minutes: Minutes = 20.0, seed: Seed = 11, steps: Steps = None,
         fold: Fold = "0/1", batch_size: BatchSize = 64, device: Device = "cpu", threads: Threads = 1,
         start: Start = None, loaders: Loaders = 0,
+        radius: Annotated[
+            float, typer.Option(help="RMS, in [0, 1], of the perturbations that R learns to bear; 0 = none.")
+        ] = 0.0,
     ) -> None:  # fmt: skip
         """R, the recogniser that training uses, on virtual people."""
         need_protocols()
@@ -64,7 +67,7 @@ def register(app: typer.Typer) -> None:
         settings = loop.Settings(
             out, minutes, steps, seed, batch_size, device=device, threads=threads or None, start=start, loaders=loaders
         )
-        loop.report(train.train_recogniser(shards, val, fold, settings))
+        loop.report(train.train_recogniser(shards, val, fold, settings, radius))
 
     @commands.command("supervisor-face3d")
     def face3d(

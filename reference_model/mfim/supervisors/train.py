@@ -51,9 +51,18 @@ def contrast(embedding: Tensor, identity: Tensor) -> Tensor:
 
 @dataclass
 class RecogniserTask:
-    """Batches of people and the contrastive loss."""
+    """Batches of people and the contrastive loss.
+
+    Attributes:
+        faces: who is learned.
+        radius: root mean square, in [0, 1] units of the pixels, of the largest perturbation that R learns to bear; 0 =
+            none. A generator that is trained against R finds faint patterns that R takes for a face, unless R has
+            learned to bear them; its gradients then show what a person would change (S. Santurkar et al., "Image
+            Synthesis with a Single (Robust) Classifier", NeurIPS 2019).
+    """
 
     faces: Faces
+    radius: float = 0.0
     identity: NDArray[np.int64] = field(init=False)
     images_of: list[NDArray[np.int64]] = field(init=False)
 
@@ -78,10 +87,21 @@ class RecogniserTask:
         return {**batch, "images": at_some_side(batch["images"], rng)}
 
     def loss(self, model: nn.Module, batch: Batch, progress: float) -> Tensor:
-        """See `contrast`."""
-        with loop.autocast(batch["images"].device):
-            embedding = model(batch["images"])
-        return contrast(embedding, batch["identity"])
+        """See `contrast`; of images perturbed along the loss's own gradient by up to the radius."""
+        images = batch["images"]
+        if self.radius:
+            images = images.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(self._contrast(model, images, batch["identity"]), images)
+            unit = gradient / (gradient.square().mean((1, 2, 3), keepdim=True).sqrt() + 1e-12)
+            share = torch.rand(len(images), 1, 1, 1, device=images.device)
+            images = (images + self.radius * share * unit).detach()
+        return self._contrast(model, images, batch["identity"])
+
+    @staticmethod
+    def _contrast(model: nn.Module, images: Tensor, identity: Tensor) -> Tensor:
+        with loop.autocast(images.device):
+            embedding = model(images)
+        return contrast(embedding, identity)
 
 
 @torch.no_grad()
@@ -122,12 +142,18 @@ def summary(faces: Faces, fold: str, settings: loop.Settings, outcome: loop.Outc
 
 
 def train_recogniser(
-    shards: Sequence[Path], val: Sequence[Path], fold: str, settings: loop.Settings
+    shards: Sequence[Path], val: Sequence[Path], fold: str, settings: loop.Settings, radius: float = 0.0
 ) -> dict[str, object]:
-    """Train R, evaluate it on ``val``, write the file; returns the figures that the file carries."""
+    """Train R, evaluate it on ``val``, write the file; returns the figures that the file carries.
+
+    Args:
+        shards, val, fold: see `data.load`.
+        settings: of the run.
+        radius: see `RecogniserTask`.
+    """
     faces, validation = data.load(shards, fold), data.load(val)
     torch.manual_seed(settings.seed)
-    task = RecogniserTask(faces)
+    task = RecogniserTask(faces, radius)
     model = networks.Recogniser()
     loop.begin(model, settings.start)
     outcome = loop.train(model, task.batch, task.loss, settings)
