@@ -7,9 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from mfim import config
+from mfim.data import Faces
+from mfim.export import export_checkpoint
+from mfim.exported import method
 from mfim.model import MFIM
+from mfim.supervision import Supervision
+from mfim.training import gan, swap
+from mfim.training.run import read
 from mfim.training.swap import parameter_groups
 from mfim_bench.errors import UsageError
 
@@ -95,3 +102,24 @@ def test_a_wrong_extension_is_one_line(tmp_path: Path, text: str, message: str) 
     with pytest.raises(UsageError, match=message) as caught:
         config.load(tmp_path / "a.toml")
     assert "\n" not in str(caught.value)
+
+
+def test_every_variant_trains_from_one_stage_one_and_is_a_method(
+    tiny_settings: list[str], data: Faces, supervision: Supervision, tmp_path: Path
+) -> None:
+    whole = config.load("ablation-full", tiny_settings)
+    shared = gan.train(whole, data, tmp_path / "gan", steps=1, device="cpu")
+    begun = {name: value.clone() for name, value in read(shared)["synthesis_ema"].items()}
+    training, held_out = data.split(0.3)
+    for name in ("ablation-full", *DIFFERENCES):
+        settings = config.load(name, [*tiny_settings, "seed=1"])
+        out = tmp_path / name
+        swap.train(settings, training, held_out, out, shared, steps=2, device="cpu", supervision=supervision)
+        weights = tmp_path / f"{name}.safetensors"
+        export_checkpoint(out / "swap.pt", whole, weights)
+        assert method(str(weights)).variant == name
+        learned = read(out / "swap.pt")["mfim"]
+        moved = {n for n, value in begun.items() if not torch.equal(learned[f"synthesis.{n}"], value)}
+        inner = {n for n in moved if not n.endswith("map_strength")}
+        assert bool(inner) == (name != "ablation-frozen")
+        assert bool(moved - inner) == ("no-maps" not in name and "neither" not in name)
