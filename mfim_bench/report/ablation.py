@@ -7,6 +7,7 @@ for these trainings. How far another training would move a mean is told by the s
 
 from __future__ import annotations
 
+import math
 import statistics as plain
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -81,10 +82,16 @@ class Contrast:
         """Beyond the draw of the people, and not by one odd training."""
         return self.p < LEVEL and self.agree
 
+    def text(self, digits: int, mark: str) -> str:
+        """For a table; without the interval where the data give none."""
+        half = self.interval.half_width
+        spread = f" ± {half:.{digits}f}" if math.isfinite(half) else ""
+        return f"{self.interval.estimate:+.{digits}f}{spread}{f' {mark}' if self.differs else ''}"
+
 
 @dataclass(frozen=True, slots=True)
 class Ablation:
-    """The whole result; the first variant is the baseline."""
+    """The whole result; the first variant is the baseline. One that shares no scored pair with it has no contrast."""
 
     variants: Sequence[Variant]
     table: Table
@@ -96,7 +103,7 @@ class Ablation:
         heads = ["variant", "training", *self.table.headers()[1:]]
         rows = [self._row(line) for line in self.table.lines]
         parts = [self.table.title, _grid(rows, heads, style), _lines(self._legend(), style)]
-        if self.contrasts:
+        if len(self.variants) > 1:
             parts += [f"Paired differences from {base}", self._differences(style)]
             legend = [
                 f"variant − {base}, mean ± 95 % interval over the same pairs; above zero is worse where ↓",
@@ -128,10 +135,8 @@ class Ablation:
         for variant in self.variants[1:]:
             cells = []
             for name in names:
-                contrast, digits = found[variant.name, name], self.table.measures[name]["digits"]
-                i = contrast.interval
-                mark = f" {_mark(style)}" if contrast.differs else ""
-                cells.append(f"{i.estimate:+.{digits}f} ± {i.half_width:.{digits}f}{mark}")
+                contrast, digits = found.get((variant.name, name)), self.table.measures[name]["digits"]
+                cells.append(contrast.text(digits, _mark(style)) if contrast else "–")
             rows.append([variant.name, *cells])
         return _grid(rows, heads, style)
 
@@ -264,6 +269,8 @@ def _contrasts(variants: Sequence[Variant]) -> list[Contrast]:
     for variant in others:
         scored = base.mean.scored()
         pairs = [pair for pair in variant.mean.scored() if pair in scored]
+        if not pairs:
+            continue
         for difference in compare(variant.mean, base.mean):
             name = difference.measure
             theirs, ours = variant.run_means(name, pairs), base.run_means(name, pairs)

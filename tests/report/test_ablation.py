@@ -84,6 +84,16 @@ def test_text_markdown_and_json_say_the_same(make: Make) -> None:
         assert f"{difference['mean']:+.3f}" in shown
 
 
+def test_a_variant_that_always_fails_is_a_row_and_no_difference(make: Make) -> None:
+    groups = {"full": [make("full-0", 0.4, 2.0)], "broken": [make("broken-0", 0.4, 2.0, seed=1, failed=N)]}
+    for baseline in groups:
+        found = ablation(groups, baseline)
+        assert found.contrasts == []
+        row = next(line.split() for line in found.text().splitlines() if line.startswith("broken"))
+        assert row[-4:] == ["–", "–", "0", str(N)]
+        json.dumps(found.as_json(), allow_nan=False)
+
+
 def test_what_cannot_be_averaged_is_refused(make: Make) -> None:
     one = make("one", 0.4, 2.0)
     with pytest.raises(UsageError, match="same distance in every pair"):
