@@ -78,7 +78,7 @@ def _file(text: str) -> MethodSpec:
     for beside in settings.get("FILES", ()):
         digest.update(_hash_file(path.parent / str(beside)))
     return MethodSpec(
-        name=f"file-{_slug(path.stem)}-{_slug(function)}",
+        name=f"file-{slug(path.stem)}-{slug(function)}",
         factory="mfim_bench.adapters.file:load",
         argument=f"{path}:{function}",
         version=digest.hexdigest()[:16],
@@ -133,7 +133,7 @@ def _command(text: str) -> MethodSpec:
     for path in files:
         digest.update(_hash_file(path))
     return MethodSpec(
-        name=f"cmd-{_slug((files[0] if files else Path(arguments[0])).stem)}",
+        name=f"cmd-{slug((files[0] if files else Path(arguments[0])).stem)}",
         factory="mfim_bench.adapters.command:load",
         argument=json.dumps(arguments),
         version=digest.hexdigest()[:16],
@@ -154,7 +154,7 @@ def _folder(text: str) -> MethodSpec:
     for path in images:
         digest.update(str(path.relative_to(folder)).encode() + b"\0" + _hash_file(path))
     return MethodSpec(
-        name=f"dir-{_slug(folder.resolve().name)}",
+        name=f"dir-{slug(folder.resolve().name)}",
         factory="mfim_bench.adapters.folder:load",
         argument=str(folder.resolve() / pattern) if pattern else str(folder.resolve()),
         version=digest.hexdigest()[:16],
@@ -188,5 +188,6 @@ def _hash_file(path: Path) -> bytes:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
 
 
-def _slug(text: str) -> str:
+def slug(text: str) -> str:
+    """Text as the plain part of a name: lower case letters and digits, joined by ``-``."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"

@@ -85,6 +85,11 @@ class MethodSpec:
         name: unique, lower case, words joined by ``-``.
         factory: ``"module:attr"`` of a callable ``(device: torch.device) -> Method``; resolved on first use.
         argument: what the factory gets beside the device, for factories with variants; empty = the device alone.
+        with_argument: ``"module:attr"`` of a callable ``(argument: str) -> MethodSpec`` that describes
+            ``NAME:ARGUMENT`` of the command line, such as a weights file; it imports nothing heavy either, and its
+            ``version`` must change when what the argument names changes. Empty = the method takes none.
+        variant: what this is one training run of, where several runs differ in nothing but the seed; see
+            `mfim_bench.report.ablation`. Empty = a variant of its own.
         version: changes whenever the method's output could change.
         summary: one line.
         size: side S in pixels of the square crops the method works on. 0 = any size: with ``template="none"`` the
@@ -112,3 +117,5 @@ class MethodSpec:
     trained_with: tuple[str, ...] = ()
     oracle: bool = False
     argument: str = ""
+    with_argument: str = ""
+    variant: str = ""

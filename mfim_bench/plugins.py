@@ -323,7 +323,7 @@ class Registry:
         )
 
     def method(self, name: str) -> MethodSpec:
-        """A method by name, ``NAME@SIZE``, ``path/to/file.py:function``, ``cmd:COMMAND`` or ``dir:PATH``.
+        """A method by name, ``NAME@SIZE``, ``NAME:ARGUMENT``, ``path/to/file.py:function``, ``cmd:…`` or ``dir:PATH``.
 
         Raises:
             UsageError: unknown, malformed, or its file, program or folder is missing.
@@ -332,10 +332,26 @@ class Registry:
             return self.methods[name]
         if adhoc.recognises(name):
             return adhoc.spec_of(name)
+        base, colon, argument = name.partition(":")
+        if colon and base in self.methods:
+            return self._with_argument(self.methods[base], argument)
         base, at, size = name.rpartition("@")
         if at and base in self.methods and size.isdigit():
             return _at_size(self.methods[base], int(size))
         return self.methods.named(name)
+
+    def _with_argument(self, base: MethodSpec, argument: str) -> MethodSpec:
+        if not base.with_argument:
+            raise UsageError(f"{base.name} takes no argument, so {base.name}:{argument} is no method")
+        if not argument:
+            raise UsageError(f"{base.name}: wants an argument after the colon, such as a file")
+        spec = _build(f"method {base.name}:{argument}", base.with_argument, argument)
+        if not isinstance(spec, MethodSpec):
+            raise UsageError(f"{base.with_argument} must return a MethodSpec, not {type(spec).__name__}")
+        # The name is a folder's and a row's of the table: plain, and nobody else's.
+        if not _PLAIN.fullmatch(spec.name) or spec.name in self.methods:
+            raise UsageError(f"{spec.name!r} cannot be the name of {base.name}:{argument}")
+        return spec
 
     def measure(self, name: str) -> MeasureSpec:
         """A measure by ``family@variant``, or by its family alone: its default (or only) variant.

@@ -161,6 +161,33 @@ def test_references_at_a_size(registry: Registry) -> None:
             registry.method(name)
 
 
+def test_a_method_may_take_an_argument(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MFIM_BENCH_LOAD_PLUGINS", "blends")
+    source = (
+        HEADER + "BASE = MethodSpec('blend', 'blends:f', '1', with_argument='blends:at')\n"
+        "def at(argument):\n"
+        "    if argument == 'number':\n        return 3\n"
+        "    name = argument if argument in ('blend', '../x') else f'blend-{int(argument)}'\n"
+        "    return MethodSpec(name, 'blends:f', '1', argument=argument)\n"
+    )
+    install("blends", source + HOOK + "return [BASE, MethodSpec('plain', 'blends:f', '1')]\n")
+    registry = Registry(Plugins())
+    spec = registry.method("blend:7")
+    assert (spec.name, spec.argument) == ("blend-7", "7")
+    assert "blend-7" not in registry.methods
+    for text, message in {
+        "blend:": "wants an argument after the colon",
+        "plain:7": "plain takes no argument",
+        "blend:x": "method blend:x could not be loaded: ValueError: invalid literal",
+        "blend:number": "blends:at must return a MethodSpec, not int",
+        "blend:../x": r"'\.\./x' cannot be the name of blend:\.\./x",
+        "blend:blend": "'blend' cannot be the name of",
+        "bland:7": "no method is called 'bland:7'; did you mean blend",
+    }.items():
+        with pytest.raises(UsageError, match=message):
+            registry.method(text)
+
+
 def test_resolve() -> None:
     assert resolve("pathlib:Path.home") == Path.home
     for bad in ("pathlib", "pathlib:", ":Path", "pathlib:Nothing", "no_such_module:x"):

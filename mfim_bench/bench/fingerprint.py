@@ -25,7 +25,8 @@ from mfim_bench.protocol import Pair, ProtocolSpec
 SCHEMA = 1
 FLOORS = ("bench", "measures", "networks", "faces", "media", "adapters", "references.py")
 """Of this package; the rest (command line, report) cannot change a number."""
-PROSE = {"summary", "licence", "citation"}
+PROSE = {"summary", "licence", "citation", "with_argument", "variant"}
+"""Fields of a method's spec that can change no number."""
 CODE = {".py", ".toml", ".yaml", ".yml", ".json"}
 LIBRARIES = (
     "torch", "torchvision", "timm", "facenet-pytorch", "face-recognition-models", "numpy", "scipy",

@@ -11,7 +11,7 @@ import typer
 
 def check(
     method: Annotated[
-        str, typer.Option("--method", "-m", help="NAME, NAME@SIZE, file.py:function, cmd:… or dir:PATH.")
+        str, typer.Option("--method", "-m", help="NAME, NAME@SIZE, NAME:FILE, file.py:function, cmd:… or dir:PATH.")
     ],
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="The findings as JSON.")] = False,

@@ -22,6 +22,7 @@ ReferencesOption = Annotated[
     bool, typer.Option("--references/--no-references", help="Score the protocol's references too.")
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+BatchOption = Annotated[int, typer.Option("--batch-size", help="Pairs a call of the method.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Set before every batch of the method.")]
 OutOption = Annotated[Path, typer.Option("--out", help="Root folder of runs.")]
 WorkersOption = Annotated[int | None, typer.Option("--workers", help="Threads that detect and judge.", min=1)]
@@ -33,7 +34,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="The summaries as JSON,
 
 def run(
     method: Annotated[
-        str, typer.Option("--method", "-m", help="NAME, NAME@SIZE, file.py:function, cmd:… or dir:PATH.")
+        str, typer.Option("--method", "-m", help="NAME, NAME@SIZE, NAME:FILE, file.py:function, cmd:… or dir:PATH.")
     ],
     protocol: ProtocolOption = "virtual-faces",
     split: SplitOption = None,
@@ -42,7 +43,7 @@ def run(
     limit: LimitOption = None,
     references: ReferencesOption = True,
     device: DeviceOption = "auto",
-    batch_size: Annotated[int, typer.Option("--batch-size", help="Pairs a call of the method.")] = 8,
+    batch_size: BatchOption = 8,
     seed: SeedOption = 0,
     out: OutOption = Path("runs"),
     workers: WorkersOption = None,
@@ -60,7 +61,7 @@ def run(
         protocol=protocol,
         split=split,
         data=data,
-        measures=_names(measures),
+        measures=listed(measures),
         limit=limit,
         references=references,
         device=device,
@@ -95,7 +96,7 @@ def score(
         protocol=protocol,
         split=split,
         data=data,
-        measures=_names(measures),
+        measures=listed(measures),
         limit=limit,
         references=references,
         device=device,
@@ -106,7 +107,8 @@ def score(
     _run(settings, allow_failed, as_json)
 
 
-def _names(text: str) -> tuple[str, ...]:
+def listed(text: str) -> tuple[str, ...]:
+    """Names joined by commas."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 

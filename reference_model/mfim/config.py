@@ -1,5 +1,7 @@
 """Configurations: TOML files in ``configs/`` or anywhere, checked on reading.
 
+A file may begin with ``extends = "virtual-64"``: a bundled name, or a path ending in .toml from the file's own folder.
+It then holds what differs, and a ``name`` and a ``summary`` of its own.
 A value the paper does not give carries the comment ``[own choice]`` in the file.
 """
 
@@ -152,25 +154,55 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         UsageError: unknown name, unreadable file, or a wrong or missing key.
     """
+    values = _read(str(name), ())
+    for override in overrides:
+        _set(values, override)
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"{name}: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from error
+
+
+def _read(name: str, extending: tuple[str, ...]) -> dict[str, Any]:
+    """The values of a configuration laid over those of the one it extends; ``extending`` led here."""
     path = Path(name)
     if path.suffix == ".toml":
         if not path.is_file():
             raise UsageError(f"no such configuration file: {path}")
-        text = path.read_text()
-    elif str(name) in names():
+        name, text = str(path.resolve()), path.read_text()
+    elif name in names():
         text = resources.files("mfim").joinpath("configs", f"{name}.toml").read_text()
     else:
-        raise UsageError(f"unknown configuration {str(name)!r}; known: {', '.join(names())}, or a path ending in .toml")
+        by = f", which {extending[-1]} extends" if extending else ""
+        raise UsageError(f"unknown configuration {name!r}{by}; known: {', '.join(names())}, or a path ending in .toml")
+    if name in extending:
+        raise UsageError(f"configurations extend each other in a circle: {' -> '.join((*extending, name))}")
     try:
         values = tomllib.loads(text)
-        for override in overrides:
-            _set(values, override)
-        return Config.model_validate(values)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{name}: not TOML: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"{name}: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from error
+    if "extends" not in values:
+        return values
+    base = values.pop("extends")
+    if not isinstance(base, str):
+        raise UsageError(f"{name}: extends must be the name of a configuration, or a path ending in .toml")
+    if base.endswith(".toml") and path.suffix == ".toml":
+        base = str(path.parent / base)
+    below = _read(base, (*extending, name))
+    # A variant that has forgotten its name must not pass for what it extends.
+    for own in ("name", "summary"):
+        below.pop(own, None)
+    return _over(below, values)
+
+
+def _over(below: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """``values`` over ``below``, section by section."""
+    merged = dict(below)
+    for key, value in values.items():
+        known = merged.get(key)
+        merged[key] = _over(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def _set(values: dict[str, Any], override: str) -> None:

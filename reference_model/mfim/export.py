@@ -7,16 +7,15 @@ import os
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from mfim.config import Config, ModelConfig
+from mfim.exported import FORMAT, teachers
+from mfim.exported import metadata as metadata
 from mfim.model import MFIM
 from mfim.training.run import read
 from mfim_bench.errors import UsageError
 from mfim_bench.networks.files import half_precision
-
-FORMAT = "mfim-1"
 
 
 def export_checkpoint(checkpoint: Path, config: Config, path: Path) -> str:
@@ -35,10 +34,12 @@ def export_checkpoint(checkpoint: Path, config: Config, path: Path) -> str:
         raise UsageError(f"{checkpoint} is no checkpoint of stage two")
     model = MFIM(ModelConfig.model_validate_json(state["model"]))
     model.load_state_dict(state["mfim_ema"])
+    trained = json.loads(state.get("config", config.model_dump_json()))
     about = {
-        "config": str(state.get("config", config.model_dump_json())),
+        "config": json.dumps(trained),
         "steps": str(state["step"]),
-        "trained_on": "virtual faces" if config.name.startswith("virtual") else config.name,
+        "trained_on": "virtual faces" if trained["name"].startswith(("virtual-", "ablation-")) else trained["name"],
+        "trained_with": json.dumps(teachers(trained["swap"])),
         "licence": "Apache-2.0",
     }
     write(model, path, ModelConfig.model_validate_json(state["model"]), about)
@@ -56,22 +57,6 @@ def write(model: MFIM, path: Path, config: ModelConfig, about: dict[str, str]) -
     partial = path.with_name(f".{path.name}-{os.getpid()}")
     save_file(tensors, partial, metadata={"format": FORMAT, "model": config.model_dump_json(), **about})
     partial.replace(path)
-
-
-def metadata(path: Path) -> dict[str, str]:
-    """What a file of ours says about itself.
-
-    Raises:
-        UsageError: unreadable, or not ours.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            found = dict(file.metadata() or {})
-    except (SafetensorError, OSError) as error:
-        raise UsageError(f"{path} is no readable safetensors file") from error
-    if found.get("format") != FORMAT:
-        raise UsageError(f"{path} holds no weights of mfim (format {FORMAT})")
-    return found
 
 
 def load(path: Path, device: torch.device) -> MFIM:

@@ -49,9 +49,9 @@ class MFIMMethod:
         return (images * 0.5 + 0.5).clamp(0.0, 1.0).to(like.device)
 
 
-def load(device: torch.device) -> MFIMMethod:
-    """The method ``mfim``, with the weights that ship."""
-    return load_file(weights.path(WEIGHTS.name), device)
+def load(device: torch.device, argument: str = "") -> MFIMMethod:
+    """The method ``mfim`` with the weights that ship, or ``mfim:FILE`` with those of a file."""
+    return load_file(Path(argument) if argument else weights.path(WEIGHTS.name), device)
 
 
 def load_file(path: Path, device: torch.device) -> MFIMMethod:

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     import typer
 
 VERSION = "0.3.0"
-CITATION = (
+PAPER = (
     "Sanghyeon Na. MFIM: Megapixel Facial Identity Manipulation. ECCV 2022, pp. 143-159. "
-    "doi 10.1007/978-3-031-19778-9_9. Written from the paper; trained by mfim-bench on virtual faces."
+    "doi 10.1007/978-3-031-19778-9_9. Written from the paper"
 )
 WEIGHTS = WeightsSpec(
     name="mfim-virtual-64",
@@ -25,24 +25,24 @@ WEIGHTS = WeightsSpec(
     licence="Apache-2.0",
     summary="MFIM at 64 px, trained on virtual faces; card: docs/cards/mfim.md",
 )
+METHOD = MethodSpec(
+    name="mfim",
+    factory="mfim.method:load",
+    version=VERSION,
+    summary="MFIM (ECCV 2022) written from the paper, 64 px, trained on virtual faces",
+    size=64,
+    template="ffhq",
+    licence="Apache-2.0",
+    citation=f"{PAPER}; trained by mfim-bench on virtual faces.",
+    weights=(WEIGHTS.name,),
+    trained_with=tuple(entry.name for entry in SUPERVISORS),
+    with_argument="mfim.exported:method",
+)
 
 
 @hookimpl
 def mfim_bench_methods() -> Sequence[MethodSpec]:
-    return [
-        MethodSpec(
-            name="mfim",
-            factory="mfim.method:load",
-            version=VERSION,
-            summary="MFIM (ECCV 2022) written from the paper, 64 px, trained on virtual faces",
-            size=64,
-            template="ffhq",
-            licence="Apache-2.0",
-            citation=CITATION,
-            weights=(WEIGHTS.name,),
-            trained_with=tuple(entry.name for entry in SUPERVISORS),
-        )
-    ]
+    return [METHOD]
 
 
 @hookimpl

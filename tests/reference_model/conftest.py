@@ -75,6 +75,12 @@ class Fit(nn.Module):
 
 
 @pytest.fixture
+def tiny_settings() -> list[str]:
+    """Overrides that make any configuration at 64 px tiny."""
+    return TINY
+
+
+@pytest.fixture
 def tiny() -> Config:
     return config.load("virtual-64", TINY)
 
