@@ -95,7 +95,8 @@ class SwapConfig(Part):
         perceptual: "lpips:PATH" (trunk's state dict on disk) or "supervisors" (stand-in, see `mfim.perceptual`).
         views: strength of the random views through which the supervisors see swaps and targets, see
             `mfim.augment.view`; 0 = as they are.
-        recogniser, face3d: names or paths of the supervisors; the recogniser also "irse50:PATH", the published IR-SE50.
+        recogniser, face3d: names or paths of the supervisors; the recogniser also "irse50:PATH", the published IR-SE50,
+            and several of them between commas, whose losses are averaged.
         guard_*: see `mfim.training.guard`.
     """
 

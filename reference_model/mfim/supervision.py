@@ -72,13 +72,19 @@ class Supervision:
         """
         from mfim.checkpoints.conversion import load_recogniser
         from mfim.supervisors import load
+        from mfim.supervisors.networks import Recognisers
 
         kind, _, path = config.perceptual.partition(":")
         if kind not in ("lpips", "supervisors"):
             raise UsageError(f"unknown perceptual distance {config.perceptual!r}: lpips:PATH or supervisors")
         lpips = published_lpips(Path(path), device) if kind == "lpips" else None
-        kind, _, path = config.recogniser.partition(":")
-        recogniser = load_recogniser(Path(path), device) if kind == "irse50" else load(config.recogniser, device)
+
+        def one(name: str) -> nn.Module:
+            kind, _, path = name.partition(":")
+            return load_recogniser(Path(path), device) if kind == "irse50" else load(name, device)
+
+        several = [one(name) for name in config.recogniser.split(",")]
+        recogniser = several[0] if len(several) == 1 else Recognisers(several)
         return cls(recogniser, load(config.face3d, device), size, device, precision, lpips)
 
     def look(self, images: Tensor) -> tuple[Seen, list[Tensor]]:

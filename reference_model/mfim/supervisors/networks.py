@@ -5,6 +5,7 @@ differentiable.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import timm
 import torch
@@ -69,6 +70,22 @@ class Recogniser(Supervisor):
         """(B, 3, S, S) in [0, 1] -> (B, 256) unit embeddings, float32."""
         embedding: Tensor = self.head(self.features(images)[-1])
         return F.normalize(embedding.float(), dim=1)
+
+
+class Recognisers(Supervisor):
+    """Several recognisers as one: the cosine of two outputs is the mean of their cosines."""
+
+    def __init__(self, members: Sequence[Supervisor]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        return [feature for member in self.members for feature in member.features(images)]  # type: ignore[operator]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) in [0, 1] -> (B, sum of D) of unit length, float32."""
+        embeddings = [F.normalize(member(images).float(), dim=1) for member in self.members]
+        return torch.cat(embeddings, 1) / len(embeddings) ** 0.5
 
 
 class Face3dSupervisor(Supervisor):
