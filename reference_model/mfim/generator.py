@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mfim.layers import Linear, ModulatedConv, activate, upsample
+from mfim.layers import GAIN, Linear, ModulatedConv, rectify, upsample
 
 MAP_STRENGTH = 0.3
 """First value of each style map's strength `[own choice]`; zero would leave the map blocks without a gradient."""
@@ -66,12 +66,12 @@ class StyledConv(nn.Module):
         self.map_strength = nn.Parameter(torch.tensor(MAP_STRENGTH))
 
     def forward(self, x: Tensor, code: Tensor, style_map: Tensor | None, noise: Tensor | None) -> Tensor:
-        x = self.conv(x, code)
+        x = self.conv(x, code, self.bias * GAIN, GAIN)
         if style_map is not None:
-            x = x + (style_map.float() * self.map_strength).to(x.dtype)
+            x += (style_map.float() * (self.map_strength * GAIN)).to(x.dtype)
         elif noise is not None:
-            x = x + (noise * self.noise_strength).to(x.dtype)
-        return activate(x, self.bias)
+            x += (noise * (self.noise_strength * GAIN)).to(x.dtype)
+        return rectify(x)
 
 
 class ToRGB(nn.Module):
