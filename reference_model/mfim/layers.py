@@ -158,23 +158,23 @@ class ModulatedConv(nn.Module):
         Returns:
             (B, outputs, H, W), or twice the side if ``up``.
         """
+        kernel = self.weight.transpose(0, 1) if self.up else self.weight
         with torch.autocast(x.device.type, enabled=False):
             code = code.float() * self.gain
             factor = code.new_full((1, 1), gain)
             if self.demodulate:
-                power = self.weight.float().square().sum(dim=(2, 3))
-                factor = torch.rsqrt(code.square() @ power.t() + 1e-8) * gain
+                power = kernel.float().square().sum(dim=(2, 3))
+                factor = torch.rsqrt(code.square() @ (power if self.up else power.t()) + 1e-8) * gain
             if x.shape[0] == 1:
-                # Factors in the order in which the weights lie in memory.
-                scale = factor.t() * code if not self.up else (code.t() * factor).t()
-                weight = self.weight * scale[:, :, None, None]
+                scale = code.t() * factor if self.up else factor.t() * code
+                kernel = kernel * scale[:, :, None, None]
         if x.shape[0] == 1:
-            return self._convolve(x, weight, bias)
-        x = self._convolve(x * code.to(x.dtype)[:, :, None, None], self.weight)
+            return self._convolve(x, kernel, bias)
+        x = self._convolve(x * code.to(x.dtype)[:, :, None, None], kernel)
         factor = factor.to(x.dtype)[:, :, None, None]
         return x * factor if bias is None else torch.addcmul(bias.to(x.dtype)[:, None, None], x, factor)
 
-    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    def _convolve(self, x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
         if self.up:
-            return fir(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), 1, 4.0, bias=bias)
-        return F.conv2d(x, weight, bias, padding=self.kernel // 2)
+            return fir(F.conv_transpose2d(x, kernel, stride=2), 1, 4.0, bias=bias)
+        return F.conv2d(x, kernel, bias, padding=self.kernel // 2)
