@@ -201,7 +201,6 @@ class Encoder(nn.Module):
         if not all(self.map_indices.values()):
             raise ValueError(f"a {side} px encoder has no layers for style maps at 1/{', 1/'.join(map(str, dividers))}")
         self.to_map = nn.ModuleDict({str(d): MapToMap(width, width, len(k)) for d, k in self.map_indices.items()})
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @staticmethod
     def _divider(resolution: int) -> int:

@@ -120,7 +120,8 @@ class Synthesis(nn.Module):
             before = here
         self.layers = nn.ModuleList(layers)
         self.levels = [
-            [k for k, code in enumerate(self.codes) if code.resolution == resolution] for resolution in resolutions(size)
+            [k for k, code in enumerate(self.codes) if code.resolution == resolution]
+            for resolution in resolutions(size)
         ]
 
     def use(self, *, noise: bool, maps: Sequence[int] = ()) -> None:
@@ -181,7 +182,7 @@ class Synthesis(nn.Module):
 
         Each band reads `MARGIN` more rows than it keeps, so the result is the same.
         """
-        _, inputs, height, width = x.shape
+        height, width = x.shape[2:]
         outputs = self.codes[level[-1]].size
         size = outputs * 4 * height * width * x.element_size()
         if image is None or x.shape[0] > 1 or x.device.type != "cpu" or torch.is_grad_enabled() or size <= BAND:

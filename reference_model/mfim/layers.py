@@ -33,7 +33,7 @@ def _taps(x: Tensor, gain: float) -> Tensor:
 
 
 def fir(x: Tensor, pad: int, gain: float = 1.0, *, stride: int = 1, bias: Tensor | None = None) -> Tensor:
-    """Filter with [1, 3, 3, 1] along both axes. One pass of 16 taps is faster than two of 4: memory is what it waits for.
+    """Filter with [1, 3, 3, 1] along both axes, in one pass of 16 taps, which is faster than two of 4.
 
     Args:
         x: (B, C, H, W).
