@@ -20,6 +20,18 @@ QUICK = ["bench", "model", "--size", "64", "--repeats", "1"]
 CHECKOUT = os.environ.get("MFIM_BENCH_ROSINALITY", "")
 
 
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same networks with few channels, and small matrices: seconds instead of minutes."""
+    widths = ["body_widths=[8, 8, 16, 16]", "body_units=[1, 1, 1, 1]", "encoder_width=8", "z_size=8", "w_size=8"]
+    channels = ["channel_base=512", "channel_limit=16", "discriminator_base=512"]
+    wide = measure.configuration(64)
+    values = dict(line.split("=") for line in (*widths, *channels))
+    model = wide.model.model_validate(wide.model.model_dump() | {k: json.loads(v) for k, v in values.items()})
+    monkeypatch.setattr(measure, "configuration", lambda size: wide.model_copy(update={"model": model}))
+    monkeypatch.setattr(measure, "SIDES", {"cpu": (256,)})
+
+
 @pytest.mark.parametrize("rows", [1, 3, 5])
 def test_bands_draw_the_same_image(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
@@ -50,17 +62,16 @@ def test_flops_are_those_of_the_layers() -> None:
             total += 2 * side * side * code.size * outputs * taps
         return total
 
-    config = measure.configuration(256)
-
     def draw() -> None:
         synthesis = Synthesis(256)
         synthesis([torch.empty(1, code.size) for code in synthesis.codes])
 
     assert measure.count(draw) == pytest.approx(by_hand(256), rel=1e-3)
-    swap = measure.count(lambda: MFIM(config.model).eval()(*torch.empty(2, 1, 3, 256, 256)))
-    assert swap > 2 * by_hand(256)
+    model = measure.configuration(256).model
+    assert measure.count(lambda: MFIM(model).eval()(*torch.empty(2, 1, 3, 256, 256))) > 2 * by_hand(256)
 
 
+@pytest.mark.usefixtures("narrow")
 def test_command(capsys: pytest.CaptureFixture[str]) -> None:
     threads = str(torch.get_num_threads())
     assert run_command([*QUICK, "--what", "forward", "--what", "step", "--threads", threads, "--json"]) == 0
@@ -69,11 +80,12 @@ def test_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert [(row["what"], row["size"], row["rows"]) for row in found["rows"]] == [("forward", 64, 1), ("step", 64, 2)]
     forward, step = found["rows"]
     assert all(len(row["ours"]) == 1 and row["ours"][0] > 0 and row["rosinality"] is None for row in found["rows"])
-    assert step["flops"] > 6 * forward["flops"]  # two rows, forward and twice that backward
+    assert step["flops"] > 2 * 3 * forward["flops"]  # of two rows: forward, and twice that backward
     rate = forward["flops"] / forward["ours"][0] / found["matrix_product"]["float32"]
     assert forward["share_of_ceiling"] == pytest.approx(rate)
 
 
+@pytest.mark.usefixtures("narrow")
 def test_table_says_that_nothing_was_compared(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command([*QUICK, "--what", "swap", "--markdown"]) == 0
     out = capsys.readouterr().out
@@ -101,6 +113,7 @@ Discriminator = Network
 """
 
 
+@pytest.mark.usefixtures("narrow")
 def test_other_images_are_found_out_and_their_modules_do_not_stay(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

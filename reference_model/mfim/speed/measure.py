@@ -220,7 +220,7 @@ def count(work: Callable[[], object]) -> int:
 
     def backward(*shapes: Any, out_shape: Any, **_: Any) -> int:
         groups = shapes[9]
-        return 0 if groups > 1 else conv_backward_flop(*shapes, out_shape=out_shape)
+        return 0 if groups > 1 else conv_backward_flop(*shapes, out_val=out_shape)
 
     formulas = {torch.ops.aten.convolution: forward, torch.ops.aten.convolution_backward: backward}
     with FakeTensorMode(), FlopCounterMode(display=False, custom_mapping=formulas) as counter:
