@@ -155,11 +155,12 @@ class Synthesis(nn.Module):
         for level in self.levels:
             planes = []
             for index in level[:-1]:
-                drawn = None
+                layer, drawn = self.layers[index], None
+                assert isinstance(layer, StyledConv)
                 if noise is not None and index not in maps:
                     shape = (x.shape[0], 1, *[self.codes[index].resolution] * 2)
                     drawn = torch.randn(shape, generator=noise, device=noise.device).to(x.device)
-                planes.append(self.layers[index].plane(maps.get(index), drawn))
+                planes.append(layer.plane(maps.get(index), drawn))
             x, image = self._in_bands(level, x, image, codes, planes)
         assert image is not None
         return image

@@ -17,6 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode, conv_backward_flop, conv_f
 from mfim import config as configs
 from mfim.checkpoints.layout import Entry
 from mfim.config import Config
+from mfim.discriminator import Discriminator
+from mfim.generator import Mapping, StyledConv, Synthesis
 from mfim.model import MFIM
 from mfim.speed import rosinality
 from mfim.training.gan import build, optimisers
@@ -63,7 +65,7 @@ def ceiling(device: torch.device, dtype: torch.dtype) -> float:
     for side in SIDES[device.type]:
         a, b = torch.randn(2, side, side, device=device).to(dtype).unbind(0)
         products: list[Callable[[], object]] = [lambda a=a, b=b: a @ b]  # type: ignore[misc]
-        if device.type == "cpu" and torch.backends.mkldnn.is_available():
+        if device.type == "cpu" and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
             blocked = a.contiguous().to_mkldnn(), b.contiguous().to_mkldnn()
             products.append(lambda blocked=blocked: F.linear(*blocked))  # type: ignore[misc]
         for product in products:
@@ -94,22 +96,24 @@ def configuration(size: int) -> Config:
 def forward(size: int, device: torch.device, repeats: int, module: ModuleType | None) -> Row:
     """The generator alone, one latent z to one image, with the same constant noise added in every layer."""
     config = configuration(size)
-    ours = _networks(config).eval().requires_grad_(False)
+    mapping, synthesis, discriminator = _networks(config)
+    for network in (mapping, synthesis, discriminator):
+        network.eval().requires_grad_(False)
     random = torch.Generator().manual_seed(1)
     z = torch.randn(1, config.model.z_size, generator=random).to(device)
     noise = {
         index: torch.randn(1, 1, code.resolution, code.resolution, generator=random)
-        for index, code in enumerate(ours["synthesis"].codes)
+        for index, code in enumerate(synthesis.codes)
         if code.kind != "rgb"
     }
     theirs: nn.Module | None = None
     if module is not None:
         images = list(noise.values())  # theirs are numbered in this order
-        theirs, _ = rosinality.networks(
-            module, config.model, ours, lambda entry: images[int(entry.name.rpartition("_")[2])]
-        )
+        noises = lambda entry: images[int(entry.name.rpartition("_")[2])]  # noqa: E731
+        theirs, _ = rosinality.networks(module, config.model, mapping, synthesis, discriminator, noises)
         theirs.to(device).eval().requires_grad_(False)
-    mapping, synthesis = ours.to(device)["mapping"], ours["synthesis"]
+    mapping.to(device)
+    synthesis.to(device)
     maps = {index: image.to(device) for index, image in noise.items()}
 
     def draw() -> Tensor:
@@ -126,8 +130,8 @@ def forward(size: int, device: torch.device, repeats: int, module: ModuleType | 
         times = alternate([draw] if theirs is None else [draw, draw_theirs], repeats)
 
     def once() -> None:
-        net = _networks(config)
-        net["synthesis"](net["mapping"](torch.empty(z.shape)))
+        mapping, synthesis, _ = _networks(config)
+        synthesis(mapping(torch.empty(z.shape)))
 
     return Row("forward", size, 1, times[0], times[1] if theirs else None, difference, count(once))
 
@@ -136,7 +140,7 @@ def swap(size: int, device: torch.device, repeats: int) -> Row:
     """A whole swap: encoder on source and target, generator. rosinality has no encoder to compare with."""
     config = configuration(size).model
     model = MFIM(config).eval().requires_grad_(False).to(device)
-    model.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.encoder.to(memory_format=torch.channels_last)
     source, target = torch.rand(2, 1, 3, size, size, device=device).unbind(0)
     with torch.inference_mode():
         times = alternate([lambda: model(source, target)], repeats)
@@ -150,25 +154,24 @@ def step(size: int, batch: int, device: torch.device, repeats: int, module: Modu
     Without R1, augmentation and averaging, which are alike for both.
     """
     config = configuration(size)
-    ours = _networks(config)
+    mapping, synthesis, discriminator = _networks(config)
     real = torch.rand(batch, 3, size, size, device=device) * 2.0 - 1.0
     z = torch.randn(batch, config.model.z_size, device=device)
     random = torch.Generator(device).manual_seed(0)
     works = []
     if module is not None:
-        generator, critic = rosinality.networks(module, config.model, ours, _noise)
+        generator, critic = rosinality.networks(module, config.model, mapping, synthesis, discriminator, _noise)
         generator, critic = generator.to(device), critic.to(device)
         theirs = optimisers(config, nn.Identity(), generator, critic)
         works.append(lambda: _step(lambda: generator([z])[0], critic, *theirs, real))
-    ours.to(device)
-    mapping, synthesis, discriminator = ours["mapping"], ours["synthesis"], ours["discriminator"]
+    for network in (mapping, synthesis, discriminator):
+        network.to(device)
     adam = optimisers(config, mapping, synthesis, discriminator)
     works.insert(0, lambda: _step(lambda: synthesis(mapping(z), noise=random), discriminator, *adam, real))
     times = alternate(works, repeats)
 
     def once() -> None:
-        net = _networks(config)
-        mapping, synthesis, discriminator = net["mapping"], net["synthesis"], net["discriminator"]
+        mapping, synthesis, discriminator = _networks(config)
         latent, blank = torch.empty(z.shape), torch.empty(real.shape)
         adam = optimisers(config, mapping, synthesis, discriminator)
         _step(lambda: synthesis(mapping(latent)), discriminator, *adam, blank)
@@ -180,12 +183,12 @@ def _step(draw: Callable[[], Tensor], discriminator: nn.Module, first: Any, seco
     """As in `mfim.training.gan.train`."""
     discriminator.requires_grad_(False)
     fake = draw()
-    F.softplus(-discriminator(fake)).mean().backward()
+    torch.autograd.backward(F.softplus(-discriminator(fake)).mean())
     first.step()
     first.zero_grad()
     discriminator.requires_grad_(True)
     on_fake, on_real = discriminator(fake.detach()), discriminator(real)
-    (F.softplus(on_fake).mean() + F.softplus(-on_real).mean()).backward()
+    torch.autograd.backward(F.softplus(on_fake).mean() + F.softplus(-on_real).mean())
     second.step()
     second.zero_grad()
 
@@ -195,17 +198,17 @@ def _noise(entry: Entry) -> Tensor:
 
 
 @torch.no_grad()
-def _networks(config: Config) -> nn.ModuleDict:
-    """The three networks of stage one. Biases and strengths, which begin at zero, are drawn, so that they count."""
+def _networks(config: Config) -> tuple[Mapping, Synthesis, Discriminator]:
+    """The networks of stage one. Biases and noise strengths, which begin at zero, are drawn, so that they count."""
     mapping, synthesis, discriminator = build(config)
-    ours = nn.ModuleDict({"mapping": mapping, "synthesis": synthesis, "discriminator": discriminator})
-    for name, value in ours.named_parameters():
-        if name.endswith(("bias", "noise_strength")):
-            value += torch.randn_like(value) * 0.1
+    for network in (mapping, synthesis, discriminator):
+        for name, value in network.named_parameters():
+            if name.endswith(("bias", "noise_strength")):
+                value.add_(torch.randn_like(value), alpha=0.1)
     for layer in synthesis.layers:
-        if hasattr(layer, "map_strength"):
+        if isinstance(layer, StyledConv):
             layer.map_strength.copy_(layer.noise_strength)
-    return ours
+    return mapping, synthesis, discriminator
 
 
 def count(work: Callable[[], object]) -> int:

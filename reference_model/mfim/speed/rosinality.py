@@ -16,6 +16,8 @@ from mfim.checkpoints import stylegan2
 from mfim.checkpoints.layout import Entry, restore
 from mfim.checkpoints.stylegan2 import ROSINALITY, Sizes
 from mfim.config import ModelConfig
+from mfim.discriminator import Discriminator
+from mfim.generator import Mapping, Synthesis
 from mfim_bench.errors import UsageError
 
 WHERE = "https://github.com/rosinality/stylegan2-pytorch"
@@ -66,21 +68,27 @@ def _alone(folder: Path, *, compiling: bool) -> Iterator[None]:
 
 
 def networks(
-    module: ModuleType, config: ModelConfig, ours: nn.ModuleDict, noise: Callable[[Entry], Tensor]
+    module: ModuleType,
+    config: ModelConfig,
+    mapping: Mapping,
+    synthesis: Synthesis,
+    discriminator: Discriminator,
+    noise: Callable[[Entry], Tensor],
 ) -> tuple[nn.Module, nn.Module]:
     """Their generator and discriminator, with the weights of ours.
 
     Args:
         module: see `load`.
         config: sizes; the channels must be theirs: base 16,384 times 1 or 2, limit 512.
-        ours: ``mapping``, ``synthesis`` and ``discriminator``.
+        mapping, synthesis, discriminator: ours.
         noise: their constant noise image (1, 1, R, R) for an entry of the layout.
     """
-    sizes, state = Sizes.generator(config), ours.state_dict()
-    factor = config.channel_base // 16384
-    generator = module.Generator(sizes.size, sizes.latent, sizes.layers, factor)
-    generator.load_state_dict(restore(state, stylegan2.generator(ROSINALITY, sizes), noise))
-    discriminator = module.Discriminator(sizes.size, factor)
+    sizes, factor = Sizes.generator(config), config.channel_base // 16384
+    layout = stylegan2.generator(ROSINALITY, sizes)
+    ours = nn.ModuleDict({"mapping": mapping, "synthesis": synthesis}).state_dict()
+    generator: nn.Module = module.Generator(sizes.size, sizes.latent, sizes.layers, factor)
+    generator.load_state_dict(restore(ours, layout, noise))
     layout = stylegan2.discriminator(ROSINALITY, Sizes.discriminator(config))
-    discriminator.load_state_dict(restore(ours["discriminator"].state_dict(), layout, noise))
-    return generator, discriminator
+    critic: nn.Module = module.Discriminator(sizes.size, factor)
+    critic.load_state_dict(restore(discriminator.state_dict(), layout, noise))
+    return generator, critic

@@ -154,7 +154,7 @@ def train(
         model, discriminator = start(config, first, body)
     else:
         model, discriminator = MFIM(config.model), build(config)[2]
-    model.encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.encoder.to(memory_format=torch.channels_last)
     supervision = supervision or Supervision.load(setup, config.model.size, host.device, config.precision)
     optimiser: Optimizer = torch.optim.Adam(parameter_groups(model, config), betas=setup.betas)
     critic: Optimizer = torch.optim.Adam(discriminator.parameters(), lr=setup.discriminator_rate, betas=setup.betas)
