@@ -59,7 +59,7 @@ class Row:
 def ceiling(device: torch.device, dtype: torch.dtype) -> float:
     """The best rate of a square matrix product in FLOP/s: of torch's and, on a CPU, of oneDNN's, whichever is faster.
 
-    (What torch multiplies CPU matrices with is slow on some machines, a third of oneDNN's rate on AMD's.)
+    (What torch multiplies CPU matrices with is much slower than oneDNN on some processors.)
     """
     best = 0.0
     for side in SIDES[device.type]:
