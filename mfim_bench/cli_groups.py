@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import typer
 
-HELP = {"train": "Train a network.", "judges": "Measure the open judges again, and look at what they see."}
+HELP = {
+    "train": "Train a network.",
+    "judges": "Measure the open judges again, and look at what they see.",
+    "bench": "Measure speed.",
+}
 
 
 def group(app: typer.Typer, name: str) -> typer.Typer:

@@ -16,12 +16,14 @@ class Block(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
+        half = math.sqrt(0.5)  # of each branch, so that the sum's variance is that of one
         self.first = Conv(inputs, inputs, 3)
-        self.second = Conv(inputs, outputs, 3, down=True)
-        self.skip = Conv(inputs, outputs, 1, down=True, activation=False)
+        self.second = Conv(inputs, outputs, 3, down=True, gain=half)
+        self.skip = Conv(inputs, outputs, 1, down=True, activation=False, gain=half)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = (self.second(self.first(x)) + self.skip(x)) / math.sqrt(2.0)
+        out: Tensor = self.skip(x)
+        out += self.second(self.first(x))
         return out
 
 

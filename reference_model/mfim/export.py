@@ -69,6 +69,7 @@ def load(path: Path, device: torch.device) -> MFIM:
 
     config = ModelConfig.model_validate(json.loads(metadata(path)["model"]))
     model = MFIM(config)
+    model.encoder.to(memory_format=torch.channels_last)
     try:
         model.load_state_dict(load_file(path))
     except RuntimeError as error:

@@ -15,10 +15,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mfim.layers import Linear, ModulatedConv, activate, upsample
+from mfim.layers import GAIN, Linear, ModulatedConv, rectify, upsample
 
 MAP_STRENGTH = 0.3
 """First value of each style map's strength `[own choice]`; zero would leave the map blocks without a gradient."""
+BAND = 24 * 2**20
+"""Bytes of a map that is drawn whole. What fits the cache need not come from memory, and memory above 32 MB is new at
+every allocation, which costs more than filling it."""
+MARGIN = 2
+"""Rows of the coarser level on each side of a band that a level's two 3x3 convolutions and the FIR filter read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +70,17 @@ class StyledConv(nn.Module):
         self.noise_strength = nn.Parameter(torch.zeros(()))
         self.map_strength = nn.Parameter(torch.tensor(MAP_STRENGTH))
 
-    def forward(self, x: Tensor, code: Tensor, style_map: Tensor | None, noise: Tensor | None) -> Tensor:
-        x = self.conv(x, code)
+    def plane(self, style_map: Tensor | None, noise: Tensor | None) -> Tensor | None:
+        """What `forward` adds to every channel, at its strength: the map, else the noise, else nothing."""
         if style_map is not None:
-            x = x + (style_map.float() * self.map_strength).to(x.dtype)
-        elif noise is not None:
-            x = x + (noise * self.noise_strength).to(x.dtype)
-        return activate(x, self.bias)
+            return style_map.float() * (self.map_strength * GAIN)
+        return None if noise is None else noise * (self.noise_strength * GAIN)
+
+    def forward(self, x: Tensor, code: Tensor, plane: Tensor | None) -> Tensor:
+        x = self.conv(x, code, self.bias * GAIN, GAIN)
+        if plane is not None:
+            x += plane.to(x.dtype)
+        return rectify(x)
 
 
 class ToRGB(nn.Module):
@@ -110,6 +119,10 @@ class Synthesis(nn.Module):
                 layers.append(StyledConv(before, here, up=code.kind == "conv_up"))
             before = here
         self.layers = nn.ModuleList(layers)
+        self.levels = [
+            [k for k, code in enumerate(self.codes) if code.resolution == resolution]
+            for resolution in resolutions(size)
+        ]
 
     def use(self, *, noise: bool, maps: Sequence[int] = ()) -> None:
         """Let only the strengths that a stage uses have gradients: of the noise, of the maps at these indices."""
@@ -137,21 +150,65 @@ class Synthesis(nn.Module):
         if len(codes) != len(self.codes):
             raise ValueError(f"{len(self.codes)} codes expected, got {len(codes)}")
         maps = maps or {}
-        x = self.constant.expand(codes[0].shape[0], -1, -1, -1)
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = self.constant.expand(codes[0].shape[0], -1, -1, -1).contiguous(memory_format=torch.channels_last)
         image: Tensor | None = None
-        for index, (spec, layer, code) in enumerate(zip(self.codes, self.layers, codes, strict=True)):
-            if isinstance(layer, ToRGB):
-                rgb = layer(x, code)
-                image = rgb if image is None else upsample(image) + rgb
-                continue
-            drawn = None
-            if noise is not None and index not in maps:
-                shape = (x.shape[0], 1, spec.resolution, spec.resolution)
-                drawn = torch.randn(shape, generator=noise, device=noise.device).to(x.device)
-            x = layer(x, code, maps.get(index), drawn)
+        for level in self.levels:
+            planes = []
+            for index in level[:-1]:
+                layer, drawn = self.layers[index], None
+                assert isinstance(layer, StyledConv)
+                if noise is not None and index not in maps:
+                    shape = (x.shape[0], 1, *[self.codes[index].resolution] * 2)
+                    drawn = torch.randn(shape, generator=noise, device=noise.device).to(x.device)
+                planes.append(layer.plane(maps.get(index), drawn))
+            x, image = self._in_bands(level, x, image, codes, planes)
         assert image is not None
         return image
+
+    def _level(
+        self, level: list[int], x: Tensor, image: Tensor | None, codes: Sequence[Tensor], planes: list[Tensor | None]
+    ) -> tuple[Tensor, Tensor]:
+        """The layers of one resolution: the maps and the image of the last one to those of this one."""
+        for index, plane in zip(level[:-1], planes, strict=True):
+            x = self.layers[index](x, codes[index], plane)
+        rgb = self.layers[level[-1]](x, codes[level[-1]])
+        if image is not None:
+            rgb += upsample(image)
+        return x, rgb
+
+    def _in_bands(
+        self, level: list[int], x: Tensor, image: Tensor | None, codes: Sequence[Tensor], planes: list[Tensor | None]
+    ) -> tuple[Tensor, Tensor]:
+        """`_level`, in bands of rows where one image is drawn on a CPU and its maps are large.
+
+        Each band reads `MARGIN` more rows than it keeps, so the result is the same.
+        """
+        height, width = x.shape[2:]
+        outputs = self.codes[level[-1]].size
+        size = outputs * 4 * height * width * x.element_size()
+        if image is None or x.shape[0] > 1 or x.device.type != "cpu" or torch.is_grad_enabled() or size <= BAND:
+            return self._level(level, x, image, codes, planes)
+        last = level is self.levels[-1]  # whose maps nothing reads
+        shape = (1, 0 if last else outputs, 2 * height, 2 * width)
+        kept = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
+        drawn = image.new_empty((1, 3, 2 * height, 2 * width))
+        step = math.ceil(height / math.ceil(size / BAND))
+        for first in range(0, height, step):
+            top, end = max(first - MARGIN, 0), min(first + step, height)
+            read = slice(top, end + MARGIN)
+            finer = slice(2 * top, 2 * (end + MARGIN))
+            band, rgb = self._level(
+                level,
+                x[:, :, read],
+                image[:, :, read],
+                codes,
+                [None if plane is None else plane[:, :, finer] for plane in planes],
+            )
+            keep = slice(2 * (first - top), 2 * (end - top))
+            drawn[:, :, 2 * first : 2 * end] = rgb[:, :, keep]
+            if not last:
+                kept[:, :, 2 * first : 2 * end] = band[:, :, keep]
+        return kept, drawn
 
 
 class Mapping(nn.Module):

@@ -1,8 +1,9 @@
-"""The building blocks of StyleGAN2, in plain PyTorch: equalised layers, separable FIR filters, modulated convolution.
+"""The building blocks of StyleGAN2, in plain PyTorch: equalised layers, FIR filters, modulated convolution.
 
-Tensors are (B, C, H, W). Under autocast the convolutions run in the low precision while modulation and demodulation
-factors are computed in float32. Source of the design: Karras et al., "Analyzing and Improving the Image Quality of
-StyleGAN", CVPR 2020.
+Tensors are (B, C, H, W), best in channels-last memory. Under autocast the convolutions run in the low precision while
+modulation and demodulation factors are computed in float32. Every step that only scales or shifts is folded into a
+convolution's weights and bias, or done in place, since a pass over a large map costs as much as many multiplications.
+Source of the design: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", CVPR 2020.
 """
 
 from __future__ import annotations
@@ -20,38 +21,46 @@ FIR = (0.125, 0.375, 0.375, 0.125)
 """[1, 3, 3, 1], normalised."""
 
 
-def activate(x: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Leaky rectifier of ``x`` (B, C, ...) plus ``bias`` (C,), at unit variance."""
-    if bias is not None:
-        x = x + bias.to(x.dtype).view(1, -1, *[1] * (x.ndim - 2))
-    return F.leaky_relu(x, SLOPE) * GAIN
+def rectify(x: Tensor) -> Tensor:
+    """Leaky rectifier, in place; the layers before it have put `GAIN` into their factors."""
+    return F.leaky_relu(x, SLOPE, inplace=True)
 
 
-def fir(x: Tensor, pad: tuple[int, int], gain: float = 1.0) -> Tensor:
-    """Filter with [1, 3, 3, 1] along both axes, as two one-dimensional depthwise passes.
+def _taps(x: Tensor, gain: float) -> Tensor:
+    """[1, 3, 3, 1] along both axes as the kernel (C, 1, 4, 4) of a depthwise convolution of ``x``, summing to gain."""
+    taps = torch.tensor(FIR, dtype=x.dtype, device=x.device)
+    return (taps[:, None] * taps * gain).expand(x.shape[1], 1, 4, 4)
+
+
+def fir(x: Tensor, pad: int, gain: float = 1.0, *, stride: int = 1, bias: Tensor | None = None) -> Tensor:
+    """Filter with [1, 3, 3, 1] along both axes, in one pass of 16 taps, which is faster than two of 4.
 
     Args:
         x: (B, C, H, W).
-        pad: zeros before and after, on both axes.
+        pad: zeros on each side.
         gain: of the whole filter.
+        stride: keep every so many rows and columns.
+        bias: added, (C,).
 
     Returns:
-        (B, C, H + sum(pad) - 3, W + sum(pad) - 3).
+        (B, C, (H + 2 pad - 4) // stride + 1, (W + 2 pad - 4) // stride + 1).
     """
-    channels = x.shape[1]
-    taps = torch.tensor(FIR, dtype=x.dtype, device=x.device) * math.sqrt(gain)
-    if pad[0] != pad[1]:
-        x, pad = F.pad(x, (*pad, *pad)), (0, 0)
-    x = F.conv2d(x, taps.view(1, 1, 4, 1).expand(channels, 1, 4, 1), padding=(pad[0], 0), groups=channels)
-    return F.conv2d(x, taps.view(1, 1, 1, 4).expand(channels, 1, 1, 4), padding=(0, pad[0]), groups=channels)
+    return F.conv2d(x, _taps(x, gain), bias, stride, pad, groups=x.shape[1])
 
 
 def upsample(x: Tensor) -> Tensor:
     """Double the side, by zero insertion and the FIR filter; (B, C, H, W) to (B, C, 2H, 2W)."""
-    batch, channels, height, width = x.shape
-    zeros = x.new_zeros(batch, channels, height, 2, width, 2)
-    zeros[:, :, :, 0, :, 0] = x
-    return fir(zeros.view(batch, channels, 2 * height, 2 * width), (2, 1), 4.0)
+    return F.conv_transpose2d(x, _taps(x, 4.0), stride=2, padding=1, groups=x.shape[1])
+
+
+def _kernel(outputs: int, inputs: int, side: int, *, transposed: bool = False) -> nn.Parameter:
+    """Weights (outputs, inputs, side, side) of unit variance, in the memory layout that their convolution reads."""
+    weight = torch.randn(outputs, inputs, side, side)
+    if transposed:
+        weight = weight.transpose(0, 1).contiguous(memory_format=torch.channels_last).transpose(0, 1)
+    else:
+        weight = weight.contiguous(memory_format=torch.channels_last)
+    return nn.Parameter(weight)
 
 
 class Linear(nn.Module):
@@ -62,7 +71,7 @@ class Linear(nn.Module):
         outputs: its size afterwards.
         bias: first value of the bias.
         rate: factor on the learning rate of weight and bias.
-        activation: end with `activate`.
+        activation: end with the leaky rectifier, at unit variance.
     """
 
     def __init__(
@@ -76,10 +85,9 @@ class Linear(nn.Module):
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.linear(x, self.weight * self.gain)
         if self.activation:
-            return activate(x, self.bias * self.rate)
-        return x + (self.bias * self.rate).to(x.dtype)
+            return rectify(F.linear(x, self.weight * (self.gain * GAIN), self.bias * (self.rate * GAIN)))
+        return F.linear(x, self.weight * self.gain, self.bias * self.rate)
 
 
 class Conv(nn.Module):
@@ -89,56 +97,84 @@ class Conv(nn.Module):
         inputs, outputs: channels.
         kernel: side of the kernel, odd.
         down: halve the side.
-        activation: add a bias and end with `activate`; else the layer has neither.
+        activation: add a bias and end with the leaky rectifier, at unit variance; else the layer has neither.
+        gain: of the output.
     """
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, *, down: bool = False, activation: bool = True) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        *,
+        down: bool = False,
+        activation: bool = True,
+        gain: float = 1.0,
+    ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
+        self.weight = _kernel(outputs, inputs, kernel)
         self.bias = nn.Parameter(torch.zeros(outputs)) if activation else None
-        self.gain = 1.0 / math.sqrt(inputs * kernel * kernel)
+        self.shift = gain * (GAIN if activation else 1.0)
+        self.gain = self.shift / math.sqrt(inputs * kernel * kernel)
         self.kernel = kernel
         self.down = down
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight * self.gain
-        if self.down:
-            # The filtered map is one larger than the input per side for a 3x3 kernel, and fits a 1x1 kernel exactly.
-            x = fir(x, (2, 2) if self.kernel == 3 else (1, 1))
-            x = F.conv2d(x, weight, stride=2)
+        bias = None if self.bias is None else self.bias * self.shift
+        if not self.down:
+            x = F.conv2d(x, weight, bias, padding=self.kernel // 2)
+        elif self.kernel == 1:
+            # Only the pixels that the convolution would keep are filtered.
+            x = F.conv2d(fir(x, 1, stride=2), weight, bias)
         else:
-            x = F.conv2d(x, weight, padding=self.kernel // 2)
-        return x if self.bias is None else activate(x, self.bias)
+            x = F.conv2d(fir(x, 2), weight, bias, stride=2)
+        return x if bias is None else rectify(x)
 
 
 class ModulatedConv(nn.Module):
     """Convolution whose input channels are scaled per row by a style-space code, then (optionally) demodulated.
 
-    The scaling is applied to the activations before the convolution and the demodulation after it, which equals
-    scaling the weights and keeps rows independent.
+    One row scales the weights. Several rows share them: the maps are scaled before and after, which is equal.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, *, up: bool = False, demodulate: bool = True) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
+        self.weight = _kernel(outputs, inputs, kernel, transposed=up)
         self.gain = 1.0 / math.sqrt(inputs * kernel * kernel)
         self.up = up
         self.demodulate = demodulate
         self.kernel = kernel
 
-    def forward(self, x: Tensor, code: Tensor) -> Tensor:
-        """Args: x (B, inputs, H, W); code (B, inputs). Returns (B, outputs, H, W), or twice the side if ``up``."""
-        weight = self.weight * self.gain
+    def forward(self, x: Tensor, code: Tensor, bias: Tensor | None = None, gain: float = 1.0) -> Tensor:
+        """Convolve.
+
+        Args:
+            x: (B, inputs, H, W).
+            code: (B, inputs).
+            bias: (outputs,), added last.
+            gain: of the demodulated output, not of the bias.
+
+        Returns:
+            (B, outputs, H, W), or twice the side if ``up``.
+        """
+        kernel = self.weight.transpose(0, 1) if self.up else self.weight
         with torch.autocast(x.device.type, enabled=False):
-            code = code.float()
-            factor = None
+            code = code.float() * self.gain
+            factor = code.new_full((1, 1), gain)
             if self.demodulate:
-                power = weight.float().square().sum(dim=(2, 3))
-                factor = torch.rsqrt(code.square() @ power.t() + 1e-8)
-        x = x * code.to(x.dtype)[:, :, None, None]
+                power = kernel.float().square().sum(dim=(2, 3))
+                factor = torch.rsqrt(code.square() @ (power if self.up else power.t()) + 1e-8) * gain
+            if x.shape[0] == 1:
+                scale = code.t() * factor if self.up else factor.t() * code
+                kernel = kernel * scale[:, :, None, None]
+        if x.shape[0] == 1:
+            return self._convolve(x, kernel, bias)
+        x = self._convolve(x * code.to(x.dtype)[:, :, None, None], kernel)
+        factor = factor.to(x.dtype)[:, :, None, None]
+        return x * factor if bias is None else torch.addcmul(bias.to(x.dtype)[:, None, None], x, factor)
+
+    def _convolve(self, x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
         if self.up:
-            x = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
-            x = fir(x, (1, 1), 4.0)
-        else:
-            x = F.conv2d(x, weight, padding=self.kernel // 2)
-        return x if factor is None else x * factor.to(x.dtype)[:, :, None, None]
+            return fir(F.conv_transpose2d(x, kernel, stride=2), 1, 4.0, bias=bias)
+        return F.conv2d(x, kernel, bias, padding=self.kernel // 2)

@@ -53,7 +53,9 @@ def mfim_bench_weights() -> Sequence[WeightsSpec]:
 @hookimpl
 def mfim_bench_commands(app: typer.Typer) -> None:
     from mfim import commands
+    from mfim.speed import commands as speed
     from mfim.supervisors import commands as supervisors
 
     commands.register(app)
+    speed.register(app)
     supervisors.register(app)

@@ -93,7 +93,7 @@ def direct_modulated(layer: ModulatedConv, x: Tensor, code: Tensor) -> Tensor:
             weight = weight / (weight.square().sum((1, 2, 3), keepdim=True) + 1e-8).sqrt()
         if layer.up:
             spread = F.conv_transpose2d(image[None], weight.transpose(0, 1), stride=2)
-            rows.append(fir(spread, (1, 1), 4.0))
+            rows.append(fir(spread, 1, 4.0))
         else:
             rows.append(F.conv2d(image[None], weight, padding=layer.kernel // 2))
     return torch.cat(rows)

@@ -63,8 +63,7 @@ def train(
     setup = config.gan
     host = accelerator(device)
     run = Run("gan", config, out, steps, minutes, host.is_main_process)
-    networks = [network.to(memory_format=torch.channels_last) for network in build(config)]
-    mapping, synthesis, discriminator = networks
+    mapping, synthesis, discriminator = build(config)
     generator_optimiser, discriminator_optimiser = optimisers(config, mapping, synthesis, discriminator)
     prepared = host.prepare(mapping, synthesis, discriminator, generator_optimiser, discriminator_optimiser)
     mapping, synthesis, discriminator, generator_optimiser, discriminator_optimiser = prepared

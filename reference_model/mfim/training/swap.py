@@ -155,9 +155,8 @@ def train(
         model, discriminator = start(config, first, body)
     else:
         model, discriminator = MFIM(config.model), build(config)[2]
+    model.encoder.to(memory_format=torch.channels_last)
     supervision = supervision or Supervision.load(setup, config.model.size, host.device, config.precision)
-    model.to(memory_format=torch.channels_last)
-    discriminator.to(memory_format=torch.channels_last)
     optimiser: Optimizer = torch.optim.Adam(parameter_groups(model, config), betas=setup.betas)
     critic: Optimizer = torch.optim.Adam(discriminator.parameters(), lr=setup.discriminator_rate, betas=setup.betas)
     model, discriminator, optimiser, critic = host.prepare(model, discriminator, optimiser, critic)
