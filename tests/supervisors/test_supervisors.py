@@ -128,3 +128,30 @@ def test_batches_of_the_recogniser_hold_everyone_several_times(faces) -> None:  
         _, counts = np.unique(task.batch(np.random.default_rng(seed), 16)["identity"], return_counts=True)
         assert (counts == train.TOGETHER).all()
         assert len(counts) == min(4, faces.identities)
+
+
+def test_perturbations_raise_the_loss_within_their_radius(faces) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(0)
+    model = networks.Recogniser().eval()
+    plain, hard = train.RecogniserTask(faces), train.RecogniserTask(faces, 0.05)
+    batch = plain.batch(np.random.default_rng(0), 16)
+    assert float(hard.loss(model, batch, 0.0)) > float(plain.loss(model, batch, 0.0))
+    seen: list[torch.Tensor] = []
+    model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach().clone()))
+    hard.loss(model, batch, 0.0).backward()
+    moved = (seen[1] - seen[0]).square().mean((1, 2, 3)).sqrt()
+    assert (moved <= 0.05 + 1e-6).all()
+    assert moved.max() > 0.02
+    assert any(p.grad is not None for p in model.parameters())
+
+
+def test_the_cosine_of_several_recognisers_is_the_mean() -> None:
+    torch.manual_seed(0)
+    members = [networks.Recogniser().eval(), networks.Recogniser().eval()]
+    images = torch.rand(2, 3, 64, 64)
+    both = networks.Recognisers(members)(images)
+    torch.testing.assert_close(both.norm(dim=1), torch.ones(2))
+    singles = [member(images) for member in members]
+    mean = sum((x[0] * x[1]).sum() for x in singles) / 2
+    torch.testing.assert_close((both[0] * both[1]).sum(), mean)
+    assert len(networks.Recognisers(members).features(images)) == 2 * len(members[0].features(images))
