@@ -59,6 +59,7 @@ def test_other_sizes_are_refused(size: int) -> None:
 
 
 DIVIDERS = {"virtual-64": (2, 4, 8, 16), "virtual-128": (4, 8, 16), "ffhq-256": (4, 8, 16), "ffhq-1024": (4, 8, 16)}
+DIVIDERS |= {name: DIVIDERS["virtual-64"] for name in config.names() if name.startswith("ablation-")}
 
 
 @pytest.mark.parametrize("name", config.names())

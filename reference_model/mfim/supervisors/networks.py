@@ -75,17 +75,21 @@ class Recogniser(Supervisor):
 class Recognisers(Supervisor):
     """Several recognisers as one: the cosine of two outputs is the mean of their cosines."""
 
-    def __init__(self, members: Sequence[Supervisor]) -> None:
+    def __init__(self, members: Sequence[nn.Module]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
 
     def features(self, images: Tensor) -> list[Tensor]:
-        return [feature for member in self.members for feature in member.features(images)]  # type: ignore[operator]
+        maps: list[Tensor] = []
+        for member in self.members:
+            maps += member.features(images)  # type: ignore[operator]
+        return maps
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) in [0, 1] -> (B, sum of D) of unit length, float32."""
         embeddings = [F.normalize(member(images).float(), dim=1) for member in self.members]
-        return torch.cat(embeddings, 1) / len(embeddings) ** 0.5
+        together: Tensor = torch.cat(embeddings, 1) / len(embeddings) ** 0.5
+        return together
 
 
 class Face3dSupervisor(Supervisor):
