@@ -20,7 +20,9 @@ from mfim import config
 from mfim.checkpoints import irse
 from mfim.config import Config
 from mfim.data import Faces
+from mfim.model import MFIM
 from mfim.supervision import Supervision
+from mfim.training.run import save
 
 TINY = [
     "precision=float32",
@@ -89,6 +91,17 @@ def tiny() -> Config:
 def supervision() -> Supervision:
     torch.manual_seed(7)
     return Supervision(Embed(), Fit(), 32, torch.device("cpu"))
+
+
+def leave_trained(settings: Config, folder: Path) -> Path:
+    """``swap.pt`` in a folder, as a training leaves it, but for the training."""
+    torch.manual_seed(0)
+    model = MFIM(settings.model)
+    with torch.no_grad():  # statistics as after training
+        model.train()(torch.randn(8, 3, 32, 32), torch.randn(8, 3, 32, 32))
+    state = {"step": 12, "model": settings.model.model_dump_json(), "config": settings.model_dump_json()}
+    save(folder / "swap.pt", {**state, "mfim_ema": model.state_dict()})
+    return folder / "swap.pt"
 
 
 def faces(people: int = 8, each: int = 3, size: int = 32, seed: int = 0) -> Faces:

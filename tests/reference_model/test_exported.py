@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import leave_trained
 from safetensors.torch import load_file as tensors_of
 from safetensors.torch import save_file
 
 from mfim import config, export, plugin
 from mfim.exported import method
 from mfim.method import load_file
-from mfim.model import MFIM
-from mfim.training.run import save
 from mfim_bench import weights
 from mfim_bench.bench import fingerprint
 from mfim_bench.cli import run_command
@@ -31,12 +30,7 @@ CPU = torch.device("cpu")
 def trained(tmp_path: Path, tiny_settings: list[str]) -> Path:
     """What ``train`` leaves and ``train --export`` makes of it, but for the training."""
     settings = config.load("ablation-no-maps", [*tiny_settings, "seed=3"])
-    torch.manual_seed(0)
-    model = MFIM(settings.model)
-    with torch.no_grad():  # statistics as after training
-        model.train()(torch.randn(8, 3, 32, 32), torch.randn(8, 3, 32, 32))
-    state = {"step": 12, "model": settings.model.model_dump_json(), "config": settings.model_dump_json()}
-    save(tmp_path / "swap.pt", {**state, "mfim_ema": model.state_dict()})
+    leave_trained(settings, tmp_path)
     asked = ["train", "mfim", "--out", str(tmp_path), "--export", str(tmp_path / "No maps_3.safetensors")]
     assert run_command(asked) == 0
     return tmp_path / "No maps_3.safetensors"

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import leave_trained
 from safetensors.torch import save_file
 
 from mfim import config, export, plugin
 from mfim.config import Config
 from mfim.method import MFIMMethod, load, load_file
 from mfim.model import MFIM
-from mfim.training.run import save
 from mfim_bench.cli import run_command
 from mfim_bench.errors import UsageError
 from mfim_bench.method import Method
@@ -25,13 +25,7 @@ from mfim_bench.networks.files import EXACT
 
 @pytest.fixture
 def file(tiny: Config, tmp_path: Path) -> Path:
-    torch.manual_seed(0)
-    model = MFIM(tiny.model)
-    with torch.no_grad():  # statistics as after training
-        model.train()(torch.randn(8, 3, 32, 32), torch.randn(8, 3, 32, 32))
-    state = {"step": 12, "model": tiny.model.model_dump_json(), "config": tiny.model_dump_json()}
-    save(tmp_path / "swap.pt", {**state, "mfim_ema": model.state_dict()})
-    line = export.export_checkpoint(tmp_path / "swap.pt", tiny, tmp_path / "model.safetensors")
+    line = export.export_checkpoint(leave_trained(tiny, tmp_path), tiny, tmp_path / "model.safetensors")
     assert "sha256" in line
     return tmp_path / "model.safetensors"
 
