@@ -12,26 +12,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-
-def _uniform(count: int, generator: torch.Generator, device: torch.device) -> Tensor:
-    return torch.rand(count, 1, 1, 1, generator=generator).to(device)
+from mfim.draws import Draws
 
 
-def colour(x: Tensor, generator: torch.Generator) -> Tensor:
+def colour(x: Tensor, draws: Draws) -> Tensor:
     """Brightness by up to 0.25, saturation by a factor in [0.5, 1.5], contrast in [0.75, 1.25]."""
-    batch = x.shape[0]
-    x = x + (_uniform(batch, generator, x.device) - 0.5) * 0.5
+    level, saturation, contrast = draws.uniform(3, 1, 1, 1).to(x.device).unbind(1)
+    x = x + (level - 0.5) * 0.5
     grey = x.mean(1, keepdim=True)
-    x = grey + (x - grey) * (_uniform(batch, generator, x.device) + 0.5)
+    x = grey + (x - grey) * (saturation + 0.5)
     mean = x.mean((1, 2, 3), keepdim=True)
-    return mean + (x - mean) * (0.5 * _uniform(batch, generator, x.device) + 0.75)
+    return mean + (x - mean) * (0.5 * contrast + 0.75)
 
 
-def translate(x: Tensor, generator: torch.Generator, share: float = 0.125) -> Tensor:
+def translate(x: Tensor, draws: Draws, share: float = 0.125) -> Tensor:
     """Shift by up to ``share`` of the side, whole pixels, reflecting at the border."""
     batch, _, side, _ = x.shape
     most = max(1, int(side * share))
-    shift = torch.randint(0, 2 * most + 1, (2, batch), generator=generator).to(x.device)
+    shift = draws.integers(2 * most + 1, 2).to(x.device).t()
     padded = F.pad(x, (most, most, most, most), mode="reflect")
     steps = torch.arange(side, device=x.device)
     rows, columns = shift[0, :, None] + steps, shift[1, :, None] + steps
@@ -41,10 +39,10 @@ def translate(x: Tensor, generator: torch.Generator, share: float = 0.125) -> Te
     return picked.permute(0, 3, 1, 2)
 
 
-def cutout(x: Tensor, generator: torch.Generator) -> Tensor:
+def cutout(x: Tensor, draws: Draws) -> Tensor:
     """Blank a square of half the side, centred anywhere."""
-    batch, _, side, _ = x.shape
-    centre = torch.randint(0, side, (2, batch), generator=generator).to(x.device)
+    side = x.shape[2]
+    centre = draws.integers(side, 2).to(x.device).t()
     steps = torch.arange(side, device=x.device)
     rows = (steps[None] - centre[0, :, None]).abs() < side // 4
     columns = (steps[None] - centre[1, :, None]).abs() < side // 4
@@ -55,38 +53,37 @@ def cutout(x: Tensor, generator: torch.Generator) -> Tensor:
 _KINDS = {"colour": colour, "translate": translate, "cutout": cutout}
 
 
-def augment(x: Tensor, kinds: Sequence[str], generator: torch.Generator) -> Tensor:
+def augment(x: Tensor, kinds: Sequence[str], draws: Draws) -> Tensor:
     """Apply the kinds in order."""
     for kind in kinds:
-        x = _KINDS[kind](x, generator)
+        x = _KINDS[kind](x, draws)
     return x
 
 
 View = Callable[[Tensor], Tensor]
 
 
-def view(rows: int, strength: float, generator: torch.Generator) -> View:
+def view(strength: float, draws: Draws) -> View:
     """A random look at images, the same for every batch given to it: moved, scaled, and its colours shifted.
 
     Networks that judge a swap only through views of it cannot be met by patterns that one fixed sampling shows them.
 
     Args:
-        rows: B; each row draws its own values.
         strength: 1 = scale and shift of a detector's find (deviations 6 % and 2 % of the side), channels' gains by 8 %,
             brightness by 0.08 of [-1, 1], saturation by 40 %, down to grey `[own choice]`.
-        generator: of the draws.
+        draws: of the B rows.
 
     Returns:
         (B, 3, S, S) in [-1, 1] to the same; differentiable.
     """
-    draws = torch.randn(rows, 8, generator=generator) * strength
-    scale = torch.exp(0.06 * draws[:, 0])
-    theta = torch.zeros(rows, 2, 3)
+    drawn = draws.normal(8).cpu() * strength
+    scale = torch.exp(0.06 * drawn[:, 0])
+    theta = torch.zeros(len(drawn), 2, 3)
     theta[:, 0, 0] = theta[:, 1, 1] = scale
-    theta[:, :, 2] = 0.04 * draws[:, 1:3]  # of the grid's [-1, 1]
-    gains = torch.exp(0.08 * draws[:, 3:6])[..., None, None]
-    level = 0.08 * draws[:, 6].view(-1, 1, 1, 1)
-    colour = (1.0 + 0.4 * draws[:, 7].view(-1, 1, 1, 1)).clamp(0.0, 1.5)
+    theta[:, :, 2] = 0.04 * drawn[:, 1:3]  # of the grid's [-1, 1]
+    gains = torch.exp(0.08 * drawn[:, 3:6])[..., None, None]
+    level = 0.08 * drawn[:, 6].view(-1, 1, 1, 1)
+    colour = (1.0 + 0.4 * drawn[:, 7].view(-1, 1, 1, 1)).clamp(0.0, 1.5)
 
     def look(x: Tensor) -> Tensor:
         grid = F.affine_grid(theta.to(x.device), list(x.shape), align_corners=False)

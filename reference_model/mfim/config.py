@@ -46,11 +46,11 @@ class GanConfig(Part):
 
     Attributes:
         steps: length of the stage.
-        batch: rows a process and step.
+        batch: rows of a step, over all processes.
         learning_rate, discriminator_rate: of Adam.
         betas: of Adam.
-        r1_gamma, r1_interval, r1_rows: weight, laziness, and rows of the batch that R1 sees.
-        ema: decay of the averaged generator at full length; shorter at the start.
+        r1_gamma, r1_interval: weight and laziness of R1.
+        ema_half_life: of the averaged generator, in images; see `mfim.training.run.Ema`.
         style_mixing: share of batches whose codes come from two latents.
         augment: what the discriminator's inputs go through, real and fake alike: translate, colour, cutout. Flips of
             the data are always on.
@@ -63,8 +63,7 @@ class GanConfig(Part):
     betas: tuple[float, float]
     r1_gamma: float
     r1_interval: int = Field(gt=0)
-    r1_rows: int = Field(gt=0)
-    ema: float
+    ema_half_life: float = Field(gt=0)
     style_mixing: float
     augment: tuple[Literal["translate", "colour", "cutout"], ...]
 
@@ -86,8 +85,12 @@ class SwapConfig(Part):
     """Stage two: the encoder against the generator.
 
     Attributes:
+        batch: rows of a step, over all processes.
+        norm_rows: rows whose source and target the encoder's batch norm normalises together, a multiple of the
+            discriminator's 4; a batch is spread over processes and passes in such groups.
         generator: "finetune" trains it along, "frozen" keeps it as stage one left it, but for the maps' strengths.
         generator_rate: its learning rate when fine-tuned.
+        ema_half_life: of the averaged model, in images.
         critic_first: steps at the beginning in which the discriminator learns alone.
         same_identity: share of rows whose source is another image of the target's own identity.
         recon_ramp: (first, last) step between which the reconstruction weight of cross pairs rises from
@@ -102,6 +105,7 @@ class SwapConfig(Part):
 
     steps: int = Field(gt=0)
     batch: int = Field(gt=1)
+    norm_rows: int = Field(gt=0, multiple_of=4)
     learning_rate: float
     generator: Literal["finetune", "frozen"]
     generator_rate: float
@@ -110,8 +114,7 @@ class SwapConfig(Part):
     critic_first: int = Field(ge=0)
     decay_from: float = Field(ge=0, le=1)
     r1_interval: int = Field(gt=0)
-    r1_rows: int = Field(gt=0)
-    ema: float
+    ema_half_life: float = Field(gt=0)
     same_identity: float = Field(ge=0, lt=1)
     recon_start: float
     recon_ramp: tuple[int, int]
@@ -140,6 +143,13 @@ class Config(Part):
     swap: SwapConfig
 
 
+GONE = {
+    "ema": "say ema_half_life, in images, which is batch x ln 2 / -ln ema (0.998 at a batch of 16: 5500)",
+    "r1_rows": "R1 sees all rows of the step",
+}
+"""Keys of older files and overrides, and what to write instead."""
+
+
 def names() -> list[str]:
     """Names of the bundled configurations."""
     return sorted(p.name.removesuffix(".toml") for p in resources.files("mfim").joinpath("configs").iterdir())
@@ -158,6 +168,8 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Config:
     values = _read(str(name), ())
     for override in overrides:
         _set(values, override)
+    for section, key in ((s, k) for s in ("gan", "swap") for k in GONE if k in values.get(s, ())):
+        raise UsageError(f"{name}: {section}.{key} is gone: {GONE[key]}")
     try:
         return Config.model_validate(values)
     except ValidationError as error:

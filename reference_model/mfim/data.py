@@ -1,6 +1,6 @@
 """Training data: face crops cut once from shards, kept as one memory-mapped file, drawn by step number.
 
-A batch depends on (seed, step, process) alone, so a resumed training sees what an undisturbed one sees.
+A batch depends on (seed, step) alone, so a resumed training sees what an undisturbed one sees.
 """
 
 from __future__ import annotations
@@ -140,13 +140,11 @@ class Sampler:
     Args:
         identity: (N,) of the data set.
         seed: of the training.
-        process: rank in a distributed training.
     """
 
-    def __init__(self, identity: npt.NDArray[np.int64], seed: int, process: int = 0) -> None:
+    def __init__(self, identity: npt.NDArray[np.int64], seed: int) -> None:
         self.identity = identity
         self.seed = seed
-        self.process = process
         order = np.argsort(identity, kind="stable")
         _, starts, counts = np.unique(identity[order], return_index=True, return_counts=True)
         self._order = order
@@ -155,7 +153,7 @@ class Sampler:
             raise UsageError("at least two identities are needed")
 
     def _random(self, step: int, purpose: int) -> np.random.Generator:
-        return np.random.default_rng((self.seed, purpose, step, self.process))
+        return np.random.default_rng((self.seed, purpose, step))
 
     def images(self, step: int, batch: int) -> npt.NDArray[np.int64]:
         """Any images: (batch,) variants."""
@@ -182,7 +180,3 @@ class Sampler:
                 source[row] = self._order[place if place < start else place + count]
         flips = random.integers(0, 2, (2, batch))
         return 2 * source + flips[0], 2 * target + flips[1]
-
-    def torch_generator(self, step: int, purpose: int) -> torch.Generator:
-        """Seeded by (seed, purpose, step, process): latents, noise, augmentation."""
-        return torch.Generator().manual_seed(int(self._random(step, 2 + purpose).integers(0, 2**62)))

@@ -11,6 +11,10 @@ from mfim.generator import channels, resolutions
 from mfim.layers import Conv, Linear
 
 
+GROUP = 4
+"""Rows whose deviation the discriminator takes together, as in StyleGAN2."""
+
+
 class Block(nn.Module):
     """Residual block that halves the side."""
 
@@ -27,7 +31,7 @@ class Block(nn.Module):
         return out
 
 
-def minibatch_deviation(x: Tensor, group: int = 4) -> Tensor:
+def minibatch_deviation(x: Tensor, group: int = GROUP) -> Tensor:
     """Append a channel with the mean standard deviation over groups of rows; (B, C, H, W) to (B, C + 1, H, W).
 
     Group members are rows b, b + B/group, ... as in the original. Falls back to the largest divisor of B.
@@ -68,12 +72,13 @@ class Discriminator(nn.Module):
         return logits.squeeze(1).float()
 
 
-def r1_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
+def r1_penalty(discriminator: Discriminator, real: Tensor) -> Tensor:
     """Mean over rows of the squared norm of the logit's gradient at real images: R1 (Mescheder et al.) but for gamma/2.
 
     Args:
         real: (B, 3, S, S).
     """
     real = real.detach().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(discriminator(real).sum(), real, create_graph=True)
+    # Not by calling the module: what torch.compile makes of it has no second derivative.
+    (gradient,) = torch.autograd.grad(discriminator.forward(real).sum(), real, create_graph=True)
     return gradient.square().sum(dim=(1, 2, 3)).mean()

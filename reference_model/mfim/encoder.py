@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mfim.generator import Code
+from mfim.norm import GroupedBatchNorm
 
 TARGET_LIMIT = 16
 """Codes up to this resolution come from the target, the others from the source (the paper)."""
@@ -42,14 +43,14 @@ class Bottleneck(nn.Module):
             self.shortcut_layer: nn.Module = nn.MaxPool2d(1, stride)
         else:
             self.shortcut_layer = nn.Sequential(
-                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+                nn.Conv2d(inputs, outputs, 1, stride, bias=False), GroupedBatchNorm(outputs)
             )
         self.res_layer = nn.Sequential(
-            nn.BatchNorm2d(inputs),
+            GroupedBatchNorm(inputs),
             nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False),
             nn.PReLU(outputs),
             nn.Conv2d(outputs, outputs, 3, stride, 1, bias=False),
-            nn.BatchNorm2d(outputs),
+            GroupedBatchNorm(outputs),
             SqueezeExcite(outputs),
         )
 
@@ -69,7 +70,7 @@ class Body(nn.Module):
         super().__init__()
         first = widths[0]
         self.input_layer = nn.Sequential(
-            nn.Conv2d(3, first, 3, 1, 1, bias=False), nn.BatchNorm2d(first), nn.PReLU(first)
+            nn.Conv2d(3, first, 3, 1, 1, bias=False), GroupedBatchNorm(first), nn.PReLU(first)
         )
         blocks: list[nn.Module] = []
         self.ends: list[int] = []

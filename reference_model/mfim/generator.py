@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mfim.draws import Draws
 from mfim.layers import GAIN, Linear, ModulatedConv, rectify, upsample
 
 MAP_STRENGTH = 0.3
@@ -131,36 +132,38 @@ class Synthesis(nn.Module):
                 layer.noise_strength.requires_grad_(noise)
                 layer.map_strength.requires_grad_(index in maps)
 
+    def noise(self, draws: Draws) -> dict[int, Tensor]:
+        """Gaussian noise for every layer but the rgb ones: index of its code to (B, 1, R, R)."""
+        sides = {index: code.resolution for index, code in enumerate(self.codes) if code.kind != "rgb"}
+        return {index: draws.normal(1, side, side) for index, side in sides.items()}
+
     def forward(
         self,
         codes: Sequence[Tensor],
         maps: MappingType[int, Tensor] | None = None,
-        noise: torch.Generator | None = None,
+        noise: MappingType[int, Tensor] | None = None,
     ) -> Tensor:
         """Draw.
 
         Args:
             codes: one (B, size of the code) a layer, in the order of `codes`.
             maps: index of a code (not of an rgb layer) to its style map (B, 1, R, R).
-            noise: layers without a map get Gaussian noise from this generator; None = no noise there.
+            noise: what layers without a map add at their noise's strength, likewise; see `noise`.
 
         Returns:
             (B, 3, S, S) float32, nominally in [-1, 1], not clipped.
         """
         if len(codes) != len(self.codes):
             raise ValueError(f"{len(self.codes)} codes expected, got {len(codes)}")
-        maps = maps or {}
+        maps, noise = maps or {}, noise or {}
         x = self.constant.expand(codes[0].shape[0], -1, -1, -1).contiguous(memory_format=torch.channels_last)
         image: Tensor | None = None
         for level in self.levels:
             planes = []
             for index in level[:-1]:
-                layer, drawn = self.layers[index], None
+                layer = self.layers[index]
                 assert isinstance(layer, StyledConv)
-                if noise is not None and index not in maps:
-                    shape = (x.shape[0], 1, *[self.codes[index].resolution] * 2)
-                    drawn = torch.randn(shape, generator=noise, device=noise.device).to(x.device)
-                planes.append(layer.plane(maps.get(index), drawn))
+                planes.append(layer.plane(maps.get(index), noise.get(index)))
             x, image = self._in_bands(level, x, image, codes, planes)
         assert image is not None
         return image

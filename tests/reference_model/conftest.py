@@ -21,6 +21,7 @@ from mfim.checkpoints import irse
 from mfim.config import Config
 from mfim.data import Faces
 from mfim.model import MFIM
+from mfim.norm import GroupedBatchNorm
 from mfim.supervision import Supervision
 from mfim.training.run import save
 
@@ -40,10 +41,9 @@ TINY = [
     "model.encoder_width=8",
     "model.map_dividers=[4, 8]",  # a 32 px generator has no 2 px layer
     "gan.batch=4",
-    "gan.r1_rows=2",
     "gan.r1_interval=3",
     "swap.batch=4",
-    "swap.r1_rows=2",
+    "swap.norm_rows=4",
     "swap.r1_interval=3",
     "swap.recon_ramp=[2, 6]",
     "swap.validate_every=4",
@@ -99,6 +99,8 @@ def leave_trained(settings: Config, folder: Path) -> Path:
     model = MFIM(settings.model)
     with torch.no_grad():  # statistics as after training
         model.train()(torch.randn(8, 3, 32, 32), torch.randn(8, 3, 32, 32))
+        for norm in (m for m in model.modules() if isinstance(m, GroupedBatchNorm)):
+            norm.settle()
     state = {"step": 12, "model": settings.model.model_dump_json(), "config": settings.model_dump_json()}
     save(folder / "swap.pt", {**state, "mfim_ema": model.state_dict()})
     return folder / "swap.pt"

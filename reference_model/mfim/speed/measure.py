@@ -18,6 +18,7 @@ from mfim import config as configs
 from mfim.checkpoints.layout import Entry
 from mfim.config import Config
 from mfim.discriminator import Discriminator
+from mfim.draws import Draws
 from mfim.generator import Mapping, StyledConv, Synthesis
 from mfim.model import MFIM
 from mfim.speed import rosinality
@@ -157,7 +158,7 @@ def step(size: int, batch: int, device: torch.device, repeats: int, module: Modu
     mapping, synthesis, discriminator = _networks(config)
     real = torch.rand(batch, 3, size, size, device=device) * 2.0 - 1.0
     z = torch.randn(batch, config.model.z_size, device=device)
-    random = torch.Generator(device).manual_seed(0)
+    draws = Draws((0,), range(batch), device)
     works = []
     if module is not None:
         generator, critic = rosinality.networks(module, config.model, mapping, synthesis, discriminator, _noise)
@@ -167,7 +168,7 @@ def step(size: int, batch: int, device: torch.device, repeats: int, module: Modu
     for network in (mapping, synthesis, discriminator):
         network.to(device)
     adam = optimisers(config, mapping, synthesis, discriminator)
-    works.insert(0, lambda: _step(lambda: synthesis(mapping(z), noise=random), discriminator, *adam, real))
+    works.insert(0, lambda: _step(lambda: synthesis(mapping(z), noise=synthesis.noise(draws)), discriminator, *adam, real))
     times = alternate(works, repeats)
 
     def once() -> None:

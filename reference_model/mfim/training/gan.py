@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import Module
@@ -14,9 +15,11 @@ from torch.optim import Adam
 from mfim.augment import augment
 from mfim.config import Config
 from mfim.data import Faces, Sampler
-from mfim.discriminator import Discriminator, r1_penalty
+from mfim.discriminator import GROUP, Discriminator, r1_penalty
+from mfim.draws import Draws
 from mfim.generator import Mapping, Synthesis
-from mfim.training.run import Ema, Means, Run, accelerator, autocast, picture, save
+from mfim.training.run import FORMAT, Ema, Means, Run, accelerator, autocast, compile_networks, picture, save
+from mfim.training.spread import Spread
 
 LOG_EVERY = 50
 
@@ -50,6 +53,8 @@ def train(
     minutes: float | None = None,
     resume: bool = False,
     device: str = "auto",
+    passes: int = 1,
+    compiled: bool = False,
 ) -> Path:
     """Train or go on; returns the checkpoint.
 
@@ -59,99 +64,103 @@ def train(
         out: folder.
         steps, minutes, resume: see `mfim.training.run.Run`.
         device: "auto" or "cpu".
+        passes: over which a process spreads its rows of a step, to need less memory.
+        compiled: with ``torch.compile``.
+
+    Raises:
+        UsageError: the batch does not divide; see also `Run.start` and `compile_networks`.
     """
     setup = config.gan
     host = accelerator(device)
-    run = Run("gan", config, out, steps, minutes, host.is_main_process)
-    mapping, synthesis, discriminator = build(config)
+    spread = Spread.of(host, setup.batch, GROUP, passes, "gan.batch")
+    run = Run("gan", config, out, steps, minutes, host)
+    mapping, synthesis, discriminator = (network.to(host.device) for network in build(config))
+    averages = [Ema(network, setup.ema_half_life, setup.batch) for network in (mapping, synthesis)]
     generator_optimiser, discriminator_optimiser = optimisers(config, mapping, synthesis, discriminator)
-    prepared = host.prepare(mapping, synthesis, discriminator, generator_optimiser, discriminator_optimiser)
-    mapping, synthesis, discriminator, generator_optimiser, discriminator_optimiser = prepared
-    plain = [host.unwrap_model(network) for network in (mapping, synthesis, discriminator)]
-    averages = [Ema(plain[0], setup.ema), Ema(plain[1], setup.ema)]
-
+    parts: dict[str, Any] = {
+        "mapping": mapping,
+        "synthesis": synthesis,
+        "discriminator": discriminator,
+        "mapping_ema": averages[0].module,
+        "synthesis_ema": averages[1].module,
+        "generator_optimiser": generator_optimiser,
+        "discriminator_optimiser": discriminator_optimiser,
+    }
     step = 0
     state = run.start(resume)
     if state is not None:
         step = int(state["step"])
-        for network, name in zip(plain, ("mapping", "synthesis", "discriminator"), strict=True):
-            network.load_state_dict(state[name])
-        averages[0].module.load_state_dict(state["mapping_ema"])
-        averages[1].module.load_state_dict(state["synthesis_ema"])
-        generator_optimiser.load_state_dict(state["generator_optimiser"])
-        discriminator_optimiser.load_state_dict(state["discriminator_optimiser"])
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+    means = Means(host, state["means"] if state else None)
+    if compiled:
+        compile_networks(host.device, mapping, synthesis, discriminator)
 
-    def snapshot() -> dict[str, Any]:
-        return {
-            "step": step,
-            "model": config.model.model_dump_json(),
-            "mapping": plain[0].state_dict(),
-            "synthesis": plain[1].state_dict(),
-            "discriminator": plain[2].state_dict(),
-            "mapping_ema": averages[0].module.state_dict(),
-            "synthesis_ema": averages[1].module.state_dict(),
-            "generator_optimiser": generator_optimiser.state_dict(),
-            "discriminator_optimiser": discriminator_optimiser.state_dict(),
-        }
+    def keep() -> None:
+        sums = means.collect()
+        if run.main:
+            about = {"format": FORMAT, "step": step, "model": config.model.model_dump_json(), "means": sums}
+            save(run.checkpoint, about | {name: part.state_dict() for name, part in parts.items()})
 
-    def logits(images: Tensor, random: torch.Generator) -> Tensor:
+    def logits(images: Tensor, draws: Draws) -> Tensor:
         with autocast(host.device, config.precision):
-            result: Tensor = discriminator(augment(images, setup.augment, random))
+            result: Tensor = discriminator(augment(images, setup.augment, draws))
         return result
 
-    sampler = Sampler(faces.identity, config.seed, host.process_index)
-    means = Means()
+    sampler = Sampler(faces.identity, config.seed)
     saved = step
     while not run.done(step):
-        random = sampler.torch_generator(step, 0)
-        real = faces.batch(sampler.images(step, setup.batch)).to(host.device)
-        z = torch.randn(2, setup.batch, config.model.z_size, generator=random).to(host.device)
-        mixed = bool(torch.rand((), generator=random) < setup.style_mixing)
-        place = int(torch.randint(1, len(plain[1].codes), (), generator=random)) if mixed else None
+        index = sampler.images(step, setup.batch)
+        draws = [Draws((config.seed, 2, step), rows, host.device) for rows in spread.passes]
+        whole = np.random.default_rng((config.seed, 3, step))
+        mixed = whole.random() < setup.style_mixing
+        place = int(whole.integers(1, len(synthesis.codes))) if mixed else None
 
-        plain[2].requires_grad_(False)
-        with autocast(host.device, config.precision):
-            fake = synthesis(mapping(z[0], z[1] if mixed else None, place), noise=random)
-        generator_loss = F.softplus(-logits(fake, random)).mean()
-        host.backward(generator_loss)
-        generator_optimiser.step()
-        generator_optimiser.zero_grad()
+        discriminator.requires_grad_(False)
+        fakes = []
+        for drawn in draws:
+            z, other = drawn.normal(2, config.model.z_size).unbind(1)
+            with autocast(host.device, config.precision):
+                fake = synthesis(mapping(z, other if mixed else None, place), noise=synthesis.noise(drawn))
+            generator_loss = F.softplus(-logits(fake, drawn))
+            generator_loss.mean().backward()
+            means.add({"generator": generator_loss})
+            fakes.append(fake.detach())
+        spread.step(generator_optimiser)
 
-        plain[2].requires_grad_(True)
-        on_fake, on_real = logits(fake.detach(), random), logits(real, random)
-        loss = F.softplus(on_fake).mean() + F.softplus(-on_real).mean()
-        means.add({"generator": generator_loss.detach(), "discriminator": loss.detach()})
-        means.add({"logit_real": on_real.detach().mean(), "logit_fake": on_fake.detach().mean()})
-        if step % setup.r1_interval == 0:
-            penalty = r1_penalty(discriminator, augment(real[: setup.r1_rows], setup.augment, random))
-            loss = loss + penalty * (0.5 * setup.r1_gamma * setup.r1_interval)
-            means.add({"r1": penalty.detach()})
-        host.backward(loss)
-        discriminator_optimiser.step()
-        discriminator_optimiser.zero_grad()
+        discriminator.requires_grad_(True)
+        for rows, fake, drawn in zip(spread.passes, fakes, draws, strict=True):
+            real = faces.batch(index[rows]).to(host.device)
+            on_fake, on_real = logits(fake, drawn), logits(real, drawn)
+            losses = F.softplus(on_fake) + F.softplus(-on_real)
+            loss = losses.mean()
+            means.add({"discriminator": losses, "logit_real": on_real, "logit_fake": on_fake})
+            if step % setup.r1_interval == 0:
+                penalty = r1_penalty(discriminator, augment(real, setup.augment, drawn))
+                loss = loss + penalty * (0.5 * setup.r1_gamma * setup.r1_interval)
+                means.add({"r1": penalty})
+            loss.backward()
+        spread.step(discriminator_optimiser)
 
         step += 1
-        for average, network in zip(averages, plain, strict=False):
+        for average, network in zip(averages, (mapping, synthesis), strict=True):
             average.update(network, step)
         if run.due(step, LOG_EVERY):
             run.log(step, means.take())
         if run.main and run.due(step, config.picture_every):
             picture(out / f"gan-{step:06d}.png", sample(averages[0].module, averages[1].module, 48, config.seed))
-        if run.main and run.due(step, config.checkpoint_every):
-            save(run.checkpoint, snapshot())
+        if run.due(step, config.checkpoint_every):
+            keep()
             saved = step
-    if run.main and (saved != step or not run.checkpoint.exists()):
-        save(run.checkpoint, snapshot())
-    host.wait_for_everyone()
+    if saved != step or not run.checkpoint.exists():
+        keep()
+    run.end()
     return run.checkpoint
 
 
 @torch.no_grad()
-def sample(mapping: torch.nn.Module, synthesis: torch.nn.Module, count: int, seed: int) -> list[Tensor]:
+def sample(mapping: Mapping, synthesis: Synthesis, count: int, seed: int) -> list[Tensor]:
     """Images of fixed latents, in eight columns of (count / 8, 3, S, S)."""
-    z_size = int(mapping.z_size)  # type: ignore[arg-type]
-    random = torch.Generator().manual_seed(seed)
-    z = torch.randn(count, z_size, generator=random)
-    z = z.to(next(mapping.parameters()).device)
-    images: Tensor = synthesis(mapping(z), noise=random)
+    draws = Draws((seed, 4), range(count), next(mapping.parameters()).device)
+    images: Tensor = synthesis(mapping(draws.normal(mapping.z_size)), noise=synthesis.noise(draws))
     return list(images.view(8, count // 8, *images.shape[1:]))
