@@ -38,7 +38,7 @@ def test_values() -> None:
 
 
 def test_reconstruction_ramp() -> None:
-    at = lambda step: losses.recon_weights(step, 4, 1, 0.1, (10, 20), torch.device("cpu")).tolist()  # noqa: E731
+    at = lambda step: losses.recon_weights(step, 4, 1, 0.1, (10, 20)).tolist()  # noqa: E731
     assert at(0) == pytest.approx([1, 0.1, 0.1, 0.1])
     assert at(15) == pytest.approx([1, 0.55, 0.55, 0.55])
     assert at(1000) == pytest.approx([1, 1, 1, 1])

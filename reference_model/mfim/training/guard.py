@@ -36,8 +36,8 @@ class Validation:
     @classmethod
     @torch.no_grad()
     def build(cls, faces: Faces, supervision: Supervision, count: int = 64, seed: int = 0) -> Validation:
-        source, target = Sampler(faces.identity, seed).pairs(0, count, 0)
-        images = [faces.batch(2 * (index // 2)) for index in (source, target)]
+        drawn = Sampler(faces.identity, seed).pairs(0, count, 0)
+        images = [faces.batch(2 * (index // 2)) for index in (drawn.source, drawn.target)]
         seen = [supervision.look(x.to(supervision.device))[0] for x in images]
         return cls(images[0], images[1], seen[0], seen[1])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 import os
 import shutil
 import time
@@ -263,7 +262,7 @@ class Means:
         """The means; all processes must call it."""
         sums = self.collect()
         self._sums = {}
-        return {name: total / count if count else math.nan for name, (total, count) in sums.items()}
+        return {name: total / count for name, (total, count) in sums.items() if count}
 
 
 def picture(path: Path, columns: list[Tensor], rows: int = 8) -> None:

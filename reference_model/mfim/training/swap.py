@@ -16,6 +16,7 @@ from mfim.checkpoints.conversion import load_body
 from mfim.config import Config
 from mfim.data import Faces, Sampler
 from mfim.discriminator import Discriminator, r1_penalty
+from mfim.draws import Draws
 from mfim.export import load, metadata
 from mfim.losses import (
     adversarial_loss,
@@ -26,10 +27,24 @@ from mfim.losses import (
     recon_weights,
 )
 from mfim.model import MFIM
+from mfim.norm import GroupedBatchNorm
 from mfim.supervision import Supervision
 from mfim.training.gan import LOG_EVERY, build
 from mfim.training.guard import Guard, Validation
-from mfim.training.run import Ema, Means, Run, accelerator, autocast, learning_rate, picture, read, save
+from mfim.training.run import (
+    FORMAT,
+    Ema,
+    Means,
+    Run,
+    accelerator,
+    autocast,
+    compile_networks,
+    learning_rate,
+    picture,
+    read,
+    save,
+)
+from mfim.training.spread import Spread
 from mfim_bench.errors import UsageError
 
 MAPS = ("style_maps", "map_dividers")
@@ -131,6 +146,8 @@ def train(
     device: str = "auto",
     supervision: Supervision | None = None,
     body: Path | None = None,
+    passes: int = 1,
+    compiled: bool = False,
 ) -> Path:
     """Train or go on; returns the checkpoint.
 
@@ -143,54 +160,66 @@ def train(
         device: "auto" or "cpu".
         supervision: the supervisors; None = those the configuration names.
         body: see `start`; not read on resume.
+        passes: over which a process spreads its rows of a step, to need less memory.
+        compiled: with ``torch.compile``.
 
     Raises:
+        UsageError: the batch does not divide; see also `Run.start` and `compile_networks`.
         mfim.training.guard.Collapsed: the model returns the target; the last checkpoint stays.
     """
     setup, weights = config.swap, config.swap.weights
     host = accelerator(device)
-    run = Run("swap", config, out, steps, minutes, host.is_main_process)
+    spread = Spread.of(host, setup.batch, setup.norm_rows, passes, "swap.batch")
+    run = Run("swap", config, out, steps, minutes, host)
     state = run.start(resume)
     if state is None:
         model, discriminator = start(config, first, body)
     else:
         model, discriminator = MFIM(config.model), build(config)[2]
     model.encoder.to(memory_format=torch.channels_last)
+    for norm in (m for m in model.modules() if isinstance(m, GroupedBatchNorm)):
+        norm.group = 2 * setup.norm_rows  # a row is a source and a target
+    model, discriminator = model.to(host.device), discriminator.to(host.device)
     supervision = supervision or Supervision.load(setup, config.model.size, host.device, config.precision)
     optimiser: Optimizer = torch.optim.Adam(parameter_groups(model, config), betas=setup.betas)
     critic: Optimizer = torch.optim.Adam(discriminator.parameters(), lr=setup.discriminator_rate, betas=setup.betas)
-    model, discriminator, optimiser, critic = host.prepare(model, discriminator, optimiser, critic)
-    plain, plain_critic = host.unwrap_model(model), host.unwrap_model(discriminator)
-    average = Ema(plain, setup.ema)
+    average = Ema(model, setup.ema_half_life, setup.batch)
     guard = Guard(setup.guard_from, setup.guard_progress, setup.guard_patience)
+    parts: dict[str, Any] = {
+        "mfim": model,
+        "mfim_ema": average.module,
+        "discriminator": discriminator,
+        "optimiser": optimiser,
+        "critic": critic,
+    }
     step = 0
     if state is not None:
         step, guard.strikes = int(state["step"]), int(state["strikes"])
-        plain.load_state_dict(state["mfim"])
-        average.module.load_state_dict(state["mfim_ema"])
-        plain_critic.load_state_dict(state["discriminator"])
-        optimiser.load_state_dict(state["optimiser"])
-        critic.load_state_dict(state["critic"])
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+    means = Means(host, state["means"] if state else None)
+    if compiled:
+        compile_networks(host.device, model, discriminator)
 
     with host.main_process_first():
         table = supervision.table(faces, out / "cache").to(host.device)
     validation = Validation.build(held_out, supervision)
-    sampler = Sampler(faces.identity, config.seed, host.process_index)
-    same = round(setup.same_identity * setup.batch)
-    means = Means()
+    sampler = Sampler(faces.identity, config.seed, faces.onto)
+    same, true = round(setup.same_identity * setup.batch), round(setup.true * setup.batch)
+    known = same + true
 
-    def snapshot() -> dict[str, Any]:
-        return {
-            "step": step,
-            "strikes": guard.strikes,
-            "model": config.model.model_dump_json(),
-            "config": config.model_dump_json(),
-            "mfim": plain.state_dict(),
-            "mfim_ema": average.module.state_dict(),
-            "discriminator": plain_critic.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "critic": critic.state_dict(),
-        }
+    def keep() -> None:
+        sums = means.collect()
+        if run.main:
+            about = {
+                "format": FORMAT,
+                "step": step,
+                "strikes": guard.strikes,
+                "means": sums,
+                "model": config.model.model_dump_json(),
+                "config": config.model_dump_json(),
+            }
+            save(run.checkpoint, about | {name: part.state_dict() for name, part in parts.items()})
 
     def logits(images: Tensor) -> Tensor:
         with autocast(host.device, config.precision):
@@ -202,74 +231,78 @@ def train(
         return made
 
     saved = step
-    plain.train()
+    model.train()
     while not run.done(step):
         factor = learning_rate(step, setup.steps, setup.decay_from)
         for group in optimiser.param_groups:
             group["lr"] = group["full"] * factor
         for group in critic.param_groups:
             group["lr"] = setup.discriminator_rate * factor
-        of, onto = sampler.pairs(step, setup.batch, same)
-        source, target = faces.batch(of).to(host.device), faces.batch(onto).to(host.device)
-        seen_source = table.rows(torch.from_numpy(of).to(host.device))
-        seen_target = table.rows(torch.from_numpy(onto).to(host.device))
-
+        drawn = sampler.pairs(step, setup.batch, same, true)
+        ramp = recon_weights(step, setup.batch, known, setup.recon_start, setup.recon_ramp)
         alone = step < setup.critic_first
-        with torch.set_grad_enabled(not alone), autocast(host.device, config.precision):
-            swapped = model(source, target)
-        if not alone:
-            plain_critic.requires_grad_(False)
-            look = (
-                view(setup.batch, setup.views, sampler.torch_generator(step, 0)) if setup.views else torch.nn.Identity()
-            )
-            shown = look(swapped)
-            seen, layers = supervision.look(shown)
-            pixels, perceived = pixel_distance(swapped, target), supervision.distance(shown, look(target), layers)
-            ramp = recon_weights(step, setup.batch, same, setup.recon_start, setup.recon_ramp, host.device)
+
+        discriminator.requires_grad_(False)
+        shown: list[tuple[Tensor, Tensor]] = []
+        for rows in spread.passes:
+            of, onto, goal = drawn.source[rows], drawn.target[rows], drawn.wanted[rows]
+            source, target = faces.batch(of).to(host.device), faces.batch(onto).to(host.device)
+            wanted = faces.batch(goal).to(host.device) if true else target
+            with torch.set_grad_enabled(not alone), autocast(host.device, config.precision):
+                swapped = model(source, target)
+            shown.append((wanted, swapped.detach()))
+            if alone:
+                continue
+            look = view(setup.views, Draws((config.seed, 2, step), rows)) if setup.views else torch.nn.Identity()
+            viewed = look(swapped)
+            seen, layers = supervision.look(viewed)
+            seen_source = table.rows(torch.from_numpy(of).to(host.device))
+            seen_target = table.rows(torch.from_numpy(onto).to(host.device))
+            pixels, perceived = pixel_distance(swapped, wanted), supervision.distance(viewed, look(wanted), layers)
+            weight = ramp[rows].to(host.device)
             terms = {
                 "id": identity_loss(seen.embedding, seen_source.embedding),
-                "recon": (ramp * (pixels + weights.lpips * perceived)).mean(),
+                "recon": (weight * (pixels + weights.lpips * perceived)).mean(),
                 "adv": adversarial_loss(logits(swapped)),
                 "shape": norm_loss(seen.shape, seen_source.shape),
                 "pose": norm_loss(seen.pose, seen_target.pose),
                 "exp": norm_loss(seen.expression, seen_target.expression),
             }
-            host.backward(torch.stack([getattr(weights, name) * value for name, value in terms.items()]).sum())
-            optimiser.step()
-            optimiser.zero_grad()
-            plain_critic.requires_grad_(True)
-            means.add({name: value.detach() for name, value in terms.items()})
-            means.add({"perceptual": perceived.detach().mean(), "rate": factor, "ramp": ramp[-1]})
-            means.add(
-                {"l1_same": pixels[:same].detach().mean() if same else 0.0, "l1_cross": pixels[same:].detach().mean()}
-            )
+            torch.stack([getattr(weights, name) * value for name, value in terms.items()]).sum().backward()
+            kinds = {"same": rows < same, "true": (same <= rows) & (rows < known), "cross": known <= rows}
+            means.add(terms | {"perceptual": perceived} | {f"l1_{kind}": pixels[mask] for kind, mask in kinds.items()})
+        if not alone:
+            spread.step(optimiser)
+            means.add({"rate": torch.tensor(factor), "ramp": ramp[-1]})
+        spread.settle(model)
 
-        critic_loss = discriminator_loss(logits(target), logits(swapped.detach()))
-        means.add({"discriminator": critic_loss.detach()})
-        if step % setup.r1_interval == 0:
-            penalty = r1_penalty(discriminator, target[: setup.r1_rows])
-            critic_loss = critic_loss + penalty * (0.5 * weights.r1 * setup.r1_interval)
-            means.add({"r1": penalty.detach()})
-        host.backward(critic_loss)
-        critic.step()
-        critic.zero_grad()
+        discriminator.requires_grad_(True)
+        for wanted, swapped in shown:
+            critic_loss = discriminator_loss(logits(wanted), logits(swapped))
+            means.add({"discriminator": critic_loss})
+            if step % setup.r1_interval == 0:
+                penalty = r1_penalty(discriminator, wanted)
+                critic_loss = critic_loss + penalty * (0.5 * weights.r1 * setup.r1_interval)
+                means.add({"r1": penalty})
+            critic_loss.backward()
+        spread.step(critic)
 
         step += 1
-        average.update(plain, step)
+        average.update(model, step)
         if run.due(step, LOG_EVERY):
             run.log(step, means.take())
         if run.due(step, setup.validate_every) or step == run.last:
-            values = validation.measure(averaged, supervision)
+            values = run.first(validation.measure(averaged, supervision))
             run.log(step, {f"val_{name}": value for name, value in values.items()})
             guard.check(step, values)
         if run.main and run.due(step, config.picture_every):
             show = [x[:24].to(host.device) for x in (validation.source, validation.target)]
             with torch.no_grad():
                 picture(out / f"swap-{step:06d}.png", [*show, averaged(*show)], rows=24)
-        if run.main and run.due(step, config.checkpoint_every):
-            save(run.checkpoint, snapshot())
+        if run.due(step, config.checkpoint_every):
+            keep()
             saved = step
-    if run.main and (saved != step or not run.checkpoint.exists()):
-        save(run.checkpoint, snapshot())
-    host.wait_for_everyone()
+    if saved != step or not run.checkpoint.exists():
+        keep()
+    run.end()
     return run.checkpoint
