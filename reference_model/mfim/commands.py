@@ -20,6 +20,10 @@ ShardsOption = Annotated[list[Path] | None, typer.Option(help="Folder of trainin
 ValidationOption = Annotated[
     list[Path] | None, typer.Option(help="Folder of validation shards; none = the last identities are held out.")
 ]
+ImagesOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder of aligned square images instead of shards, e.g. FFHQ's; nobody is in two of them."),
+]
 OutOption = Annotated[Path | None, typer.Option(help="Folder of checkpoints, log, pictures and cached crops.")]
 FirstOption = Annotated[
     Path | None,
@@ -44,6 +48,7 @@ def train(
     stage: StageOption = "swap",
     shards: ShardsOption = None,
     validation: ValidationOption = None,
+    images: ImagesOption = None,
     out: OutOption = None,
     first: FirstOption = None,
     resume: Annotated[bool, typer.Option(help="Go on from OUT's checkpoint.")] = False,
@@ -53,7 +58,18 @@ def train(
     minutes: Annotated[float | None, typer.Option(help="Stop after this long, with a checkpoint.")] = None,
     device: Annotated[str, typer.Option(help="auto or cpu.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads; default: torch's.")] = None,
+    passes: Annotated[
+        int, typer.Option(help="Gradient accumulation: spread a process's rows of a step over so many passes.")
+    ] = 1,
+    compiled: Annotated[bool, typer.Option("--compile", help="Run the networks through torch.compile.")] = False,
     override: SetOption = None,
+    estimate: Annotated[
+        bool, typer.Option(help="Print the memory and time that training needs; trains nothing.")
+    ] = False,
+    processes: Annotated[int, typer.Option(help="With --estimate: how many processes.")] = 1,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds-per-step", help="With --estimate: as measured, for the time.")
+    ] = None,
     probe: Annotated[
         str | None, typer.Option(help="exchange: measure what exchanging source codes changes; trains nothing.")
     ] = None,
@@ -79,12 +95,21 @@ def train(
     from mfim_bench.errors import UsageError
 
     settings = configs.load(config, override or ())
-    if out is None:
-        raise UsageError("--out is needed: the folder of checkpoints")
     if stage not in ("gan", "swap"):
         raise UsageError(f"unknown stage {stage!r}: gan or swap")
+    if estimate:
+        from mfim.training.estimate import report
+
+        typer.echo(report(settings, stage, processes, passes, seconds))
+        return
+    if out is None:
+        raise UsageError("--out is needed: the folder of checkpoints")
+    if import_ is not None and export is not None:
+        raise UsageError("--import and --export are two commands: give one of them")
     if encoder_body is not None and stage != "swap":
         raise UsageError("--encoder-body begins stage two's encoder: give --stage swap")
+    if encoder_body is not None and resume:
+        raise UsageError("--encoder-body begins a new encoder, --resume goes on with a trained one: give one of them")
     if import_ is not None:
         from mfim.checkpoints.conversion import import_gan
 
@@ -102,13 +127,15 @@ def train(
 
         typer.echo(export_checkpoint(out / "swap.pt", settings, export))
         return
-    if not shards:
-        raise UsageError("--shards is needed: the folder of training data")
+    if (images is None) == (not shards):
+        raise UsageError("--shards or --images is needed, one of them: the folder of training data")
+    if images is not None and validation:
+        raise UsageError("--validation is for --shards; of --images the last ones are held out")
     import torch
 
     if threads is not None:
         torch.set_num_threads(threads)
-    training, held_out = _faces(settings, shards, validation or [], out)
+    training, held_out = _faces(settings, shards or [], validation or [], images, out, device)
     if probe is not None:
         if probe != "exchange":
             raise UsageError(f"unknown probe {probe!r}: exchange")
@@ -118,13 +145,16 @@ def train(
     elif stage == "gan":
         from mfim.training import gan
 
-        gan.train(settings, training, out, steps=steps, minutes=minutes, resume=resume, device=device)
+        gan.train(
+            settings, training, out, steps=steps, minutes=minutes, resume=resume, device=device, passes=passes,
+            compiled=compiled,
+        )  # fmt: skip
     else:
         from mfim.training import swap
 
         swap.train(
             settings, training, held_out, out, first or out / "gan.pt", steps=steps, minutes=minutes, resume=resume,
-            device=device, body=encoder_body,
+            device=device, body=encoder_body, passes=passes, compiled=compiled,
         )  # fmt: skip
 
 
@@ -156,11 +186,16 @@ def inspect(
         raise typer.Exit(1)
 
 
-def _faces(settings: Config, shards: list[Path], validation: list[Path], out: Path) -> tuple[Faces, Faces]:
+def _faces(
+    settings: Config, shards: list[Path], validation: list[Path], images: Path | None, out: Path, device: str
+) -> tuple[Faces, Faces]:
     from mfim.data import prepare
+    from mfim.folders import open_folder
+    from mfim.training.run import accelerator
 
     size = settings.model.size
-    faces = prepare(shards, size, out / "cache")
-    if validation:
-        return faces, prepare(validation, size, out / "cache")
-    return faces.split()
+    if images is not None:
+        return open_folder(images, size).split()
+    with accelerator(device).main_process_first():  # who cuts what the others find in the cache
+        faces = prepare(shards, size, out / "cache")
+        return (faces, prepare(validation, size, out / "cache")) if validation else faces.split()

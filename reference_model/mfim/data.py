@@ -26,11 +26,12 @@ POINT_JITTER = 0.02
 
 
 class Images(Protocol):
-    """(N, H, W, 3) uint8, indexed by row."""
+    """(N, H, W, 3) uint8, indexed by a row's number or by an array of them."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
-    def __getitem__(self, index: int) -> npt.NDArray[np.uint8]: ...
+    def __getitem__(self, index: Any) -> npt.NDArray[np.uint8]: ...
+    def take(self, index: npt.NDArray[np.int64]) -> Images: ...
 
 
 class ShardLike(Protocol):
@@ -51,14 +52,14 @@ class Faces:
     """Crops of a data set.
 
     Attributes:
-        images: (N, S, S, 3) uint8 RGB, possibly memory-mapped.
+        images: (N, S, S, 3) uint8 RGB, memory-mapped maybe, or decoded when drawn.
         identity: (N,) int64.
         key: hash of what the crops were made from.
         onto: (N,) int64, for a true swap the number of the image onto which it was swapped, else -1; None = no true
             swaps are known, as in any set of photographs.
     """
 
-    images: npt.NDArray[np.uint8]
+    images: npt.NDArray[np.uint8] | Images
     identity: npt.NDArray[np.int64]
     key: str
     onto: npt.NDArray[np.int64] | None = None
@@ -79,7 +80,9 @@ class Faces:
         if onto is not None:
             place = np.append(np.where(keep, np.cumsum(keep) - 1, -1), -1)  # the last is for -1
             onto = place[onto[keep]]
-        return Faces(np.ascontiguousarray(self.images[keep]), self.identity[keep], f"{self.key}-{name}", onto)
+        decoded = isinstance(self.images, np.ndarray)
+        images = np.ascontiguousarray(self.images[keep]) if decoded else self.images.take(np.flatnonzero(keep))
+        return Faces(images, self.identity[keep], f"{self.key}-{name}", onto)
 
     def split(self, share: float = 0.05) -> tuple[Faces, Faces]:
         """Hold out the last identities, at least two: (training, validation)."""

@@ -16,7 +16,7 @@ from mfim.checkpoints.stylegan2 import ROSINALITY, Sizes
 from mfim.config import Config, ModelConfig
 from mfim.encoder import Body
 from mfim.training.gan import build, optimisers
-from mfim.training.run import read, save
+from mfim.training.run import FORMAT, read, save
 from mfim_bench.errors import UsageError
 
 
@@ -53,7 +53,13 @@ def import_gan(file: Path, config: Config, out: Path) -> str:
         layout = _checked(file, critic, Sizes.discriminator(config.model), config.name)
         discriminator.load_state_dict(convert(critic.tensors, layout, discriminator.state_dict()))
     generator_optimiser, discriminator_optimiser = optimisers(config, mapping, synthesis, discriminator)
-    content: dict[str, Any] = {"step": 0, "model": config.model.model_dump_json(), "imported": file.name}
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "step": 0,
+        "means": {},
+        "model": config.model.model_dump_json(),
+        "imported": file.name,
+    }
     for suffix, state in zip(("_ema", ""), states, strict=True):
         for part in ("mapping", "synthesis"):
             content[part + suffix] = {

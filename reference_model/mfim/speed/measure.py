@@ -168,7 +168,9 @@ def step(size: int, batch: int, device: torch.device, repeats: int, module: Modu
     for network in (mapping, synthesis, discriminator):
         network.to(device)
     adam = optimisers(config, mapping, synthesis, discriminator)
-    works.insert(0, lambda: _step(lambda: synthesis(mapping(z), noise=synthesis.noise(draws)), discriminator, *adam, real))
+    works.insert(
+        0, lambda: _step(lambda: synthesis(mapping(z), noise=synthesis.noise(draws)), discriminator, *adam, real)
+    )
     times = alternate(works, repeats)
 
     def once() -> None:

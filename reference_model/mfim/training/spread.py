@@ -23,6 +23,21 @@ BUCKET = 2**24
 """Numbers that travel between processes together."""
 
 
+def share(batch: int, group: int, processes: int, passes: int, name: str) -> int:
+    """Rows of a pass.
+
+    Raises:
+        UsageError: they would be no whole groups.
+    """
+    parts = processes * passes
+    if parts < 1 or batch % (parts * group):
+        raise UsageError(
+            f"{name} = {batch} cannot be spread: {processes} process(es) x {passes} pass(es) x whole groups of {group}"
+            f" rows need a multiple of {max(parts, 1) * group}"
+        )
+    return batch // parts
+
+
 @dataclass(frozen=True, slots=True)
 class Spread:
     """Which rows of the batch this process takes, and how results come together.
@@ -53,13 +68,8 @@ class Spread:
             UsageError: the batch does not divide.
         """
         processes = host.num_processes
-        parts = processes * passes
-        if passes < 1 or batch % (parts * group):
-            raise UsageError(
-                f"{name} = {batch} cannot be spread: {processes} process(es) x {passes} pass(es) x whole groups of"
-                f" {group} rows need a multiple of {max(parts, processes) * group}"
-            )
-        rows = np.arange(batch).reshape(group, parts, -1)
+        share(batch, group, processes, passes, name)
+        rows = np.arange(batch).reshape(group, processes * passes, -1)
         return cls(host, [rows[:, k * processes + host.process_index].reshape(-1) for k in range(passes)])
 
     def average(self, tensors: Iterable[Tensor]) -> None:
