@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from mfim.generator import channels, resolutions
 from mfim.layers import Conv, Linear
 
-
 GROUP = 4
 """Rows whose deviation the discriminator takes together, as in StyleGAN2."""
 

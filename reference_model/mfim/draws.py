@@ -1,4 +1,4 @@
-"""Random numbers a row: what a row of a batch draws depends on the training's seed, the step and the row's number alone.
+"""Random numbers a row: what a row draws depends on the training's seed, the step and the row's number alone.
 
 So it does not matter which process a row is on, or which rows go through the networks with it.
 """

@@ -1,8 +1,8 @@
 """What a training needs: memory counted on tensors that hold no data, time from a measured step.
 
-Activations are what autograd keeps for the backward pass, each storage once, of the step's three phases: the generator's
-or model's, the discriminator's, and R1's double backward. Not counted: workspaces of convolutions, gradients of
-activations while they pass, what an allocator wastes, and the tables of the supervisors.
+Activations are what autograd keeps for the backward pass, each storage once, of the step's three phases: the
+generator's or model's, the discriminator's, and R1's double backward. Not counted: workspaces of convolutions, gradients
+of activations while they pass, what an allocator wastes, and the tables of the supervisors.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F
 
 from mfim.config import Config
-from mfim.discriminator import GROUP, Discriminator, r1_penalty
+from mfim.discriminator import GROUP, r1_penalty
 from mfim.draws import CPU
 from mfim.losses import pixel_distance
 from mfim.model import MFIM
@@ -123,9 +123,9 @@ def _count(config: Config, stage: str, rows: int, supervision: Supervision | Non
     mapping, synthesis, discriminator = build(config)
     size = config.model.size
     real = torch.zeros(rows, 3, size, size)
-    model = nn.ModuleList([mapping, synthesis]) if stage == "gan" else MFIM(config.model).train()
-    if stage == "swap":
-        parameter_groups(model, config)  # says what is trained
+    swapper = MFIM(config.model).train()
+    parameter_groups(swapper, config)  # says what is trained
+    model = nn.ModuleList([mapping, synthesis]) if stage == "gan" else swapper
     z = torch.zeros(rows, config.model.z_size)
     sides = {index: code.resolution for index, code in enumerate(synthesis.codes) if code.kind != "rgb"}
     noise = {index: torch.zeros(rows, 1, side, side) for index, side in sides.items()}
@@ -137,7 +137,7 @@ def _count(config: Config, stage: str, rows: int, supervision: Supervision | Non
         with autocast(CPU, config.precision):
             if stage == "gan":
                 return discriminator(synthesis(mapping(z), noise=noise))
-            swapped = model(real, real)
+            swapped = swapper(real, real)
             judged = discriminator(swapped)
         if supervision is None:
             return judged, pixel_distance(swapped, real)

@@ -74,15 +74,18 @@ def train(
     host = accelerator(device)
     spread = Spread.of(host, setup.batch, GROUP, passes, "gan.batch")
     run = Run("gan", config, out, steps, minutes, host)
-    mapping, synthesis, discriminator = (network.to(host.device) for network in build(config))
-    averages = [Ema(network, setup.ema_half_life, setup.batch) for network in (mapping, synthesis)]
+    mapping, synthesis, discriminator = build(config)
+    for network in (mapping, synthesis, discriminator):
+        network.to(host.device)
+    mapping_ema = Ema(mapping, setup.ema_half_life, setup.batch)
+    synthesis_ema = Ema(synthesis, setup.ema_half_life, setup.batch)
     generator_optimiser, discriminator_optimiser = optimisers(config, mapping, synthesis, discriminator)
     parts: dict[str, Any] = {
         "mapping": mapping,
         "synthesis": synthesis,
         "discriminator": discriminator,
-        "mapping_ema": averages[0].module,
-        "synthesis_ema": averages[1].module,
+        "mapping_ema": mapping_ema.module,
+        "synthesis_ema": synthesis_ema.module,
         "generator_optimiser": generator_optimiser,
         "discriminator_optimiser": discriminator_optimiser,
     }
@@ -94,7 +97,7 @@ def train(
             part.load_state_dict(state[name])
     means = Means(host, state["means"] if state else None)
     if compiled:
-        compile_networks(host.device, mapping, synthesis, discriminator)
+        compile_networks(host.device, synthesis, discriminator)
 
     def keep() -> None:
         sums = means.collect()
@@ -123,7 +126,7 @@ def train(
             with autocast(host.device, config.precision):
                 fake = synthesis(mapping(z, other if mixed else None, place), noise=synthesis.noise(drawn))
             generator_loss = F.softplus(-logits(fake, drawn))
-            generator_loss.mean().backward()
+            torch.autograd.backward(generator_loss.mean())
             means.add({"generator": generator_loss})
             fakes.append(fake.detach())
         spread.step(generator_optimiser)
@@ -139,16 +142,16 @@ def train(
                 penalty = r1_penalty(discriminator, augment(real, setup.augment, drawn))
                 loss = loss + penalty * (0.5 * setup.r1_gamma * setup.r1_interval)
                 means.add({"r1": penalty})
-            loss.backward()
+            torch.autograd.backward(loss)
         spread.step(discriminator_optimiser)
 
         step += 1
-        for average, network in zip(averages, (mapping, synthesis), strict=True):
-            average.update(network, step)
+        mapping_ema.update(mapping, step)
+        synthesis_ema.update(synthesis, step)
         if run.due(step, LOG_EVERY):
             run.log(step, means.take())
         if run.main and run.due(step, config.picture_every):
-            picture(out / f"gan-{step:06d}.png", sample(averages[0].module, averages[1].module, 48, config.seed))
+            picture(out / f"gan-{step:06d}.png", sample(mapping_ema.module, synthesis_ema.module, 48, config.seed))
         if run.due(step, config.checkpoint_every):
             keep()
             saved = step

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from mfim.config import Config
 from mfim_bench.errors import UsageError
 
-
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 T = TypeVar("T")
+M = TypeVar("M", bound=nn.Module)
 FORMAT = 2
 """Of checkpoints. 1: averaged by a decay a step, drawn by process, without means."""
 PATIENCE = timedelta(hours=12)
@@ -59,7 +59,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
 
 
-class Ema:
+class Ema(Generic[M]):
     """An exponential moving average of a module's parameters and floating-point buffers.
 
     Args:
@@ -69,8 +69,8 @@ class Ema:
         batch: images a step.
     """
 
-    def __init__(self, module: nn.Module, half_life: float, batch: int) -> None:
-        self.module = copy.deepcopy(module).eval().requires_grad_(False)
+    def __init__(self, module: M, half_life: float, batch: int) -> None:
+        self.module: M = copy.deepcopy(module).eval().requires_grad_(False)
         self.half_life, self.batch = half_life, batch
 
     @torch.no_grad()

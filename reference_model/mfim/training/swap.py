@@ -268,7 +268,8 @@ def train(
                 "pose": norm_loss(seen.pose, seen_target.pose),
                 "exp": norm_loss(seen.expression, seen_target.expression),
             }
-            torch.stack([getattr(weights, name) * value for name, value in terms.items()]).sum().backward()
+            whole = torch.stack([getattr(weights, name) * value for name, value in terms.items()]).sum()
+            torch.autograd.backward(whole)
             kinds = {"same": rows < same, "true": (same <= rows) & (rows < known), "cross": known <= rows}
             means.add(terms | {"perceptual": perceived} | {f"l1_{kind}": pixels[mask] for kind, mask in kinds.items()})
         if not alone:
@@ -284,7 +285,7 @@ def train(
                 penalty = r1_penalty(discriminator, wanted)
                 critic_loss = critic_loss + penalty * (0.5 * weights.r1 * setup.r1_interval)
                 means.add({"r1": penalty})
-            critic_loss.backward()
+            torch.autograd.backward(critic_loss)
         spread.step(critic)
 
         step += 1
