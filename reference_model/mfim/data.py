@@ -195,6 +195,11 @@ class Sampler:
         if len(self._groups) < 2:
             raise UsageError("at least two identities are needed")
 
+    @property
+    def knows_true_swaps(self) -> bool:
+        """Whether `pairs` can give ``true`` rows."""
+        return len(self._true) > 0
+
     def _random(self, step: int, purpose: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, purpose, step))
 
@@ -211,7 +216,7 @@ class Sampler:
         Raises:
             UsageError: ``true`` rows are asked of a data set without true swaps.
         """
-        if true and not len(self._true):
+        if true and not self.knows_true_swaps:
             raise UsageError(
                 "no true swaps in these shards: make them with render-shards --hosts, or --set swap.true=0"
             )
