@@ -1,8 +1,8 @@
 """What a training needs: memory counted on tensors that hold no data, time from a measured step.
 
 Activations are what autograd keeps for the backward pass, each storage once, of the step's three phases: the
-generator's or model's, the discriminator's, and R1's double backward. Not counted: workspaces of convolutions, gradients
-of activations while they pass, what an allocator wastes, and the tables of the supervisors.
+generator's or model's, the discriminator's, and R1's double backward. Not counted: workspaces of convolutions,
+gradients of activations while they pass, what an allocator wastes, and the tables of the supervisors.
 """
 
 from __future__ import annotations
