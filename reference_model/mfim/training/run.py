@@ -169,7 +169,7 @@ class Run:
         return state
 
     def _begin_logs(self, step: int) -> None:
-        for partial in self.out.glob(f".{self.checkpoint.name}-*"):  # of a training that was killed
+        for partial in self.out.glob(f".{self.stage}*"):  # files that a kill left half written
             partial.unlink()
         if self._lines.exists():
             kept = []
