@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
 from mfim.config import Config
@@ -49,6 +50,10 @@ def test_stage_one_resumes_exactly(tiny: Config, data: Faces, tmp_path: Path) ->
     other = tiny.model_copy(update={"model": tiny.model.model_copy(update={"w_size": 16})})
     with pytest.raises(UsageError, match="other model sizes"):
         gan.train(other, data, tmp_path / "parts", steps=9, resume=True, device="cpu")
+    del second["format"]  # as before 0.4.0
+    save(parts, second)
+    with pytest.raises(UsageError, match="made by another version"):
+        gan.train(tiny, data, tmp_path / "parts", steps=9, resume=True, device="cpu")
 
 
 def test_stage_two_begins_from_a_model_with_fewer_style_maps(
@@ -126,6 +131,13 @@ def test_stage_two_resumes_exactly_and_probes(
     lines = [json.loads(line) for line in (tmp_path / "whole" / "swap.jsonl").read_text().splitlines()]
     checked = [line for line in lines if "val_id_progress" in line]
     assert [line["step"] for line in checked] == [4, 8]
+    for out in (tmp_path / "whole", tmp_path / "parts"):
+        curves = EventAccumulator(str(out / "tensorboard" / "swap")).Reload()
+        values = curves.Scalars("swap/val_id_progress")
+        assert [value.step for value in values] == [4, 8]
+        assert [value.value for value in values] == pytest.approx(
+            [line["val_id_progress"] for line in checked], abs=1e-5
+        )
     (tmp_path / "whole" / "gan.pt").write_bytes(first.read_bytes())
     for stage in ("gan", "swap"):
         rows = exchange(tiny, held_out, tmp_path / "whole", stage, first, "cpu", 6, supervision)
