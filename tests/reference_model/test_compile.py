@@ -24,6 +24,7 @@ def test_no_compiler_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3000)  # the compiler takes most of it
 def test_compiled_stages_train_like_eager_ones(
     tiny: Config, data: Faces, supervision: Supervision, tmp_path: Path
 ) -> None:

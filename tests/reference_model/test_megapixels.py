@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -142,6 +145,40 @@ def test_the_command_prints_an_estimate(capsys: pytest.CaptureFixture[str]) -> N
     assert "16 rows a step over 4 process(es) x 1 pass(es): 4 rows a pass" in said
     assert "largest sum" in said
     assert "800000 steps of 2 s: 444.4 hours (18.5 days)" in said
+
+
+MEASURE = """
+import gc, json, psutil, torch
+from mfim import config
+from mfim.discriminator import r1_penalty
+from mfim.draws import Draws
+from mfim.training.estimate import estimate
+from mfim.training.gan import build
+
+def grown(work):
+    gc.collect()
+    before = psutil.Process().memory_info().rss
+    kept = work()
+    return psutil.Process().memory_info().rss - before
+
+settings = config.load("ffhq-256", ["precision=float32", "gan.batch=4"])
+counted = estimate(settings, "gan").phases
+mapping, synthesis, discriminator = build(settings)
+z, noise, real = torch.randn(4, 512), synthesis.noise(Draws((0,), range(4))), torch.rand(4, 3, 256, 256)
+with torch.no_grad():  # what is allocated once
+    discriminator(synthesis(mapping(z), noise=noise))
+r1 = grown(lambda: r1_penalty(discriminator, real))
+discriminator.requires_grad_(False)
+model = grown(lambda: discriminator(synthesis(mapping(z), noise=noise)))
+print(json.dumps([[counted["model"], model], [counted["R1"] - counted["discriminator"], r1]]))
+"""
+
+
+@pytest.mark.slow
+def test_the_estimate_is_near_what_a_process_grows_by() -> None:
+    done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True)
+    for counted, grown in json.loads(done.stdout.splitlines()[-1]):
+        assert grown == pytest.approx(counted, rel=0.25)
 
 
 @pytest.mark.slow
