@@ -140,7 +140,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     for extra, message in (
         (["--config", "nothing"], "unknown configuration"),
         (["--stage", "three", "--shards", "x"], "unknown stage"),
-        ([], "--shards is needed"),
+        ([], "--shards or --images is needed"),
         (["--shards", str(tmp_path / "none")], "no such folder"),
         (["--export", str(tmp_path / "x.safetensors")], "no checkpoint"),
     ):
