@@ -39,6 +39,8 @@ BUILT_IN = {"references": "mfim_bench.references", "measures": "mfim_bench.measu
 """Plugins of this distribution, by module name: they sit on higher floors, so nothing here imports them directly."""
 LOAD_VARIABLE = "MFIM_BENCH_LOAD_PLUGINS"
 """Comma-separated distribution or entry-point names to load; set but empty = none but the built-in ones."""
+PARTS = ("global", "local")
+"""Of a mixed identity; ``NAME@PART`` is the method given this part's source alone."""
 TRACE_VARIABLE = "MFIM_BENCH_TRACE_PLUGINS"
 """Any non-empty value: say on stderr what is loaded and which hook is answered by whom."""
 
@@ -323,7 +325,8 @@ class Registry:
         )
 
     def method(self, name: str) -> MethodSpec:
-        """A method by name, ``NAME@SIZE``, ``NAME:ARGUMENT``, ``path/to/file.py:function``, ``cmd:…`` or ``dir:PATH``.
+        """A method by name, ``NAME@SIZE``, ``NAME@PART`` (``global`` or ``local``), ``NAME:ARGUMENT``,
+        ``path/to/file.py:function``, ``cmd:…`` or ``dir:PATH``.
 
         Raises:
             UsageError: unknown, malformed, or its file, program or folder is missing.
@@ -338,6 +341,8 @@ class Registry:
         base, at, size = name.rpartition("@")
         if at and base in self.methods and size.isdigit():
             return _at_size(self.methods[base], int(size))
+        if at and base in self.methods and size in PARTS:
+            return given_only(self.methods[base], size)
         return self.methods.named(name)
 
     def _with_argument(self, base: MethodSpec, argument: str) -> MethodSpec:
@@ -385,6 +390,11 @@ def _at_size(spec: MethodSpec, size: int) -> MethodSpec:
     if not 16 <= size <= 4096:
         raise UsageError(f"{spec.name}@{size}: the size must be between 16 and 4096 px")
     return replace(spec, name=f"{spec.name}@{size}", size=size, template="ffhq")
+
+
+def given_only(spec: MethodSpec, part: str) -> MethodSpec:
+    """The method as ``NAME@PART``: of a mixed identity, it is given this part's source alone."""
+    return replace(spec, name=f"{spec.name}@{part}", only=part)
 
 
 @functools.cache

@@ -8,12 +8,11 @@ dependent couple of pairs
 
     V = 1/n² · Σ_{p, q share an identity} e_p e_q,      e_p = x_p − mean(x)
 
-computed without the double sum: with S_A the sum of e over the pairs that hold all identities of a set A, the double sum
-is Σ_|A|=1 S_A² − Σ_|A|=2 S_A² + Σ_|A|=3 S_A² − …, by inclusion and exclusion: two pairs that share k identities are met
-once in all. It is scaled by G/(G−1), G = number of identities, and the t distribution has G−1 degrees of freedom. A
-function's ``roles`` are sequences of n identities each: the sources, the targets, and any further sources; an identity
-that a pair names twice counts once. Coverage is simulated in
-``tests/statistics``; ``docs/statistics.md`` holds the figures.
+computed without the double sum: with S_A the sum of e over the pairs that hold all identities of a set A, it is
+Σ_|A|=1 S_A² − Σ_|A|=2 S_A² + Σ_|A|=3 S_A² − …, by inclusion and exclusion. It is scaled by G/(G−1), G = number of
+identities, and the t distribution has G−1 degrees of freedom. The ``roles`` of a function are sequences of n identities
+each: the sources, the targets, any further sources; an identity that a pair names twice counts once. Coverage is
+simulated in ``tests/statistics``; ``docs/statistics.md`` holds the figures.
 """
 
 from __future__ import annotations
@@ -170,9 +169,7 @@ def ratio(numerator: ArrayLike, denominator: ArrayLike, *roles: Identities, leve
     return Interval(value, low, high, result.se, result.df, result.n, result.identities, math.nan)
 
 
-def progress(
-    method: ArrayLike, copy: ArrayLike, truth: ArrayLike, *roles: Identities, level: float = 0.95
-) -> Interval:
+def progress(method: ArrayLike, copy: ArrayLike, truth: ArrayLike, *roles: Identities, level: float = 0.95) -> Interval:
     """Share of the way from returning the target to the truth: (copy − method) / (copy − truth), of means; see `ratio`.
 
     0 = no better than returning the target, 1 = as good as the truth.
