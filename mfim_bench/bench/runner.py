@@ -129,13 +129,13 @@ def _check_pairs(pairs: Sequence[Pair], protocol: ProtocolSpec, measures: Sequen
             raise UsageError(f"protocol {protocol.name}: {pair.id!r} cannot be the name of a file")
         seen.add(pair.id)
     for measure in measures:
-        missing: list[str] = [] if any(partner(pair, measure.compares) for pair in pairs) else [measure.compares]
-        if measure.judge is None and not any(region_of(pair, measure) for pair in pairs):
-            missing += [f"region{measure.part and ' of the part '}{measure.part}"]
-        if missing:
-            raise UsageError(
-                f"measure {measure.name} needs a {missing[0]} of each pair; protocol {protocol.name} has none"
-            )
+        need = "local source" if measure.compares == "local" else str(measure.compares)
+        known = any(partner(pair, measure.compares) for pair in pairs)
+        if known and measure.judge is None:
+            need = f"region of the part {measure.part}" if measure.part else "region"
+            known = any(region_of(pair, measure) for pair in pairs)
+        if not known:
+            raise UsageError(f"measure {measure.name} needs a {need} of each pair; protocol {protocol.name} has none")
 
 
 def resolve_device(name: str) -> tuple[torch.device, str]:
