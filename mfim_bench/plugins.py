@@ -325,14 +325,17 @@ class Registry:
         )
 
     def method(self, name: str) -> MethodSpec:
-        """A method by name, ``NAME@SIZE``, ``NAME@PART`` (``global`` or ``local``), ``NAME:ARGUMENT``,
-        ``path/to/file.py:function``, ``cmd:…`` or ``dir:PATH``.
+        """A method by name, ``NAME@SIZE``, ``NAME:ARGUMENT``, ``path/to/file.py:function``, ``cmd:…`` or ``dir:PATH``; with
+        ``@global`` or ``@local`` behind it, the method given that part's source alone.
 
         Raises:
             UsageError: unknown, malformed, or its file, program or folder is missing.
         """
         if name in self.methods:
             return self.methods[name]
+        base, _, part = name.rpartition("@")
+        if base and part in PARTS:
+            return given_only(self.method(base), part)
         if adhoc.recognises(name):
             return adhoc.spec_of(name)
         base, colon, argument = name.partition(":")
@@ -341,8 +344,6 @@ class Registry:
         base, at, size = name.rpartition("@")
         if at and base in self.methods and size.isdigit():
             return _at_size(self.methods[base], int(size))
-        if at and base in self.methods and size in PARTS:
-            return given_only(self.methods[base], size)
         return self.methods.named(name)
 
     def _with_argument(self, base: MethodSpec, argument: str) -> MethodSpec:

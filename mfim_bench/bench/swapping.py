@@ -276,7 +276,7 @@ def check_mixing(spec: MethodSpec, method: AnyMethod) -> None:
         verb = "mix_frame" if wanted is FrameMixingMethod else "mix"
         raise UsageError(
             f"{spec.name} cannot mix several sources: it has no {verb}(sources, target), see docs/plugins.md; "
-            f"{spec.name}@global is the method given the global source alone"
+            "a protocol that mixes runs it on one source with @global or @local behind its name"
         )
 
 

@@ -15,7 +15,7 @@ from mfim_bench import statistics
 from mfim_bench.bench import Record, RunSettings, run
 from mfim_bench.bench.record import identities
 from mfim_bench.errors import UsageError
-from mfim_bench.media.images import read_image, read_metadata
+from mfim_bench.media.images import read_image, read_metadata, write_image
 from mfim_bench.plugins import Registry
 from mfim_bench.report.grid import HEAD, write_grid
 from mfim_bench.report.page import write_page
@@ -116,6 +116,17 @@ def test_refusals_leave_nothing(
     with pytest.raises(UsageError, match=message):
         run(replace(mixed, **changes), registry)  # type: ignore[arg-type]
     assert not list(mixed.out.rglob("manifest.json"))
+
+
+def test_every_form_of_name_takes_a_part(registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "m.py").write_text("def swap(s, t): return t")
+    write_image(tmp_path / "x.png", np.zeros((8, 8, 3), np.uint8))
+    for name in ("blend", f"{tmp_path}/m.py:swap", "cmd:cp {target} {output} {source}", f"dir:{tmp_path}"):
+        whole, part = registry.method(name), registry.method(f"{name}@local")
+        assert (part.name, part.only, whole.only) == (f"{whole.name}@local", "local", "")
+        assert replace(part, name=whole.name, only="") == whole
+    with pytest.raises(UsageError, match="did you mean blend"):
+        registry.method("blen@global")
 
 
 def test_a_method_that_cannot_mix_runs_on_one_source(mixed: RunSettings, registry: Registry) -> None:
