@@ -325,8 +325,9 @@ class Registry:
         )
 
     def method(self, name: str) -> MethodSpec:
-        """A method by name, ``NAME@SIZE``, ``NAME:ARGUMENT``, ``path/to/file.py:function``, ``cmd:…`` or ``dir:PATH``; with
-        ``@global`` or ``@local`` behind it, the method given that part's source alone.
+        """A method by name, ``NAME@SIZE``, ``NAME:ARGUMENT``, ``path/to/file.py:function``, ``cmd:…`` or ``dir:PATH``.
+
+        With ``@global`` or ``@local`` behind it: the method given that part's source alone.
 
         Raises:
             UsageError: unknown, malformed, or its file, program or folder is missing.
