@@ -90,8 +90,11 @@ class SwapConfig(Part):
         generator_rate: its learning rate when fine-tuned.
         critic_first: steps at the beginning in which the discriminator learns alone.
         same_identity: share of rows whose source is another image of the target's own identity.
+        true: share of rows whose true swap is known and stands in the place of the target in the reconstruction term
+            and as the discriminator's real image; shards without true swaps can't give any.
         recon_ramp: (first, last) step between which the reconstruction weight of cross pairs rises from
-            ``recon_start`` times its value to its value; pairs of one identity have the full weight always.
+            ``recon_start`` times its value to its value; pairs of one identity and true swaps have the full
+            weight always.
         perceptual: "lpips:PATH" (trunk's state dict on disk) or "supervisors" (stand-in, see `mfim.perceptual`).
         views: strength of the random views through which the supervisors see swaps and targets, see
             `mfim.augment.view`; 0 = as they are.
@@ -113,6 +116,7 @@ class SwapConfig(Part):
     r1_rows: int = Field(gt=0)
     ema: float
     same_identity: float = Field(ge=0, lt=1)
+    true: float = Field(ge=0, le=1)
     recon_start: float
     recon_ramp: tuple[int, int]
     perceptual: str

@@ -38,12 +38,15 @@ def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
     return (F.softplus(fake) + F.softplus(-real)).mean()
 
 
-def recon_weights(step: int, rows: int, same: int, start: float, ramp: tuple[int, int], device: torch.device) -> Tensor:
-    """Weight of each row's reconstruction: 1 for the first ``same`` rows (pairs of one identity), a ramp for the rest.
+def recon_weights(
+    step: int, rows: int, known: int, start: float, ramp: tuple[int, int], device: torch.device
+) -> Tensor:
+    """Weight of each row's reconstruction: 1 for the first ``known`` rows (pairs of one identity, then true swaps), a
+    ramp for the rest, whose target shows somebody else than the swap should.
 
     The ramp runs from ``start`` before ``ramp[0]`` to 1 after ``ramp[1]`` (steps).
     """
     place = min(max((step - ramp[0]) / max(ramp[1] - ramp[0], 1), 0.0), 1.0)
     weights = torch.full((rows,), start + (1.0 - start) * place, device=device)
-    weights[:same] = 1.0
+    weights[:known] = 1.0
     return weights

@@ -63,8 +63,8 @@ def test_faces_with_nothing_before_them_are_known(held: tuple[Path, heldout.Held
     bare = heldout.bare(truth)
     assert 0 < bare.sum() < len(bare)
     drawn = list(shards.portraits(range(310_000, 310_006), 3, wide=True))
-    assert [number for number, _ in drawn] == truth.number.tolist()
-    assert [portrait.props == props.NOTHING for _, portrait in drawn] == bare.tolist()
+    assert [d.identity for d in drawn] == truth.number.tolist()
+    assert [d.shown.props == props.NOTHING for d in drawn] == bare.tolist()
 
 
 def test_a_judge_that_tells_the_truth_has_no_error_and_one_that_says_the_mean_explains_nothing(
@@ -91,8 +91,9 @@ def test_a_judge_that_tells_the_truth_has_no_error_and_one_that_says_the_mean_ex
 
 
 def test_the_two_photographs_of_a_floor_share_what_measures_should_see() -> None:
-    (who, first), (also, second) = heldout.twice(320_001)
-    assert who == also
+    one, other = heldout.twice(320_001)
+    assert one.identity == other.identity
+    first, second = one.shown, other.shown
     assert first.identity == second.identity
     assert first.scene.expression == second.scene.expression
     assert first.scene.pose == second.scene.pose

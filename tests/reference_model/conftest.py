@@ -43,6 +43,7 @@ TINY = [
     "gan.r1_rows=2",
     "gan.r1_interval=3",
     "swap.batch=4",
+    "swap.true=0.5",  # of four rows: one of one identity, two true swaps, one cross pair
     "swap.r1_rows=2",
     "swap.r1_interval=3",
     "swap.recon_ramp=[2, 6]",
@@ -105,11 +106,13 @@ def leave_trained(settings: Config, folder: Path) -> Path:
 
 
 def faces(people: int = 8, each: int = 3, size: int = 32, seed: int = 0) -> Faces:
-    """Smooth random pictures, alike within an identity."""
+    """Smooth random pictures, alike within an identity; each person's last is a true swap onto the next one's first."""
     random = np.random.default_rng(seed)
     coarse = random.uniform(0, 255, (people, 1, 4, 4, 3)) + random.normal(0, 20, (people, each, 4, 4, 3))
     images = np.kron(coarse.clip(0, 255), np.ones((1, 1, size // 4, size // 4, 1))).astype(np.uint8)
-    return Faces(images.reshape(-1, size, size, 3), np.repeat(np.arange(people), each), f"test{seed}")
+    onto = np.full((people, each), -1)
+    onto[:, -1] = np.roll(np.arange(people), -1) * each
+    return Faces(images.reshape(-1, size, size, 3), np.repeat(np.arange(people), each), f"test{seed}", onto.reshape(-1))
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ DIFFERENCES: dict[str, dict[str, Any]] = {
     "ablation-no-maps": NO_MAPS,
     "ablation-no-3dmm": NO_3DMM,
     "ablation-neither": NO_MAPS | NO_3DMM,
+    "ablation-no-truth": {"swap.true": 0.0},
     "ablation-frozen": {"swap.generator": "frozen"},
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import lpips
@@ -147,6 +148,19 @@ def test_validation_tells_a_copy_of_the_target_from_a_copy_of_the_source(supervi
     assert perfect["shape_progress"] == pytest.approx(1, abs=1e-3)
     assert perfect["pose"] == pytest.approx(perfect["pose_start"], rel=1e-4)
     assert perfect["moved"] > 0
+
+
+def test_validation_knows_the_error_to_true_swaps(supervision: Supervision, data: Faces) -> None:
+    pairs = Validation.build(data, supervision, 8)
+    assert not torch.equal(pairs.wanted, pairs.target)
+    copy = pairs.measure(lambda source, target: target, supervision)
+    assert copy["error"] == copy["error_start"] > 0
+    known = {target.numpy().tobytes(): wanted for target, wanted in zip(pairs.target, pairs.wanted, strict=True)}
+    true = pairs.measure(lambda s, target: torch.stack([known[t.numpy().tobytes()] for t in target]), supervision)
+    assert true["error"] == 0
+    assert true["error_start"] == true["moved"] == copy["error"]
+    blind = Validation.build(replace(data, onto=None), supervision, 8)
+    assert torch.equal(blind.wanted, blind.target)
 
 
 def test_guard_stops_only_after_patience() -> None:

@@ -21,6 +21,7 @@ from mfim.training import gan, swap
 from mfim.training.guard import Collapsed
 from mfim.training.run import Ema, learning_rate, read, save
 from mfim_bench.errors import UsageError
+from mfim_protocols.virtual_faces import shards
 
 
 def same(a: object, b: object) -> bool:
@@ -200,20 +201,59 @@ def test_rates_fall_at_the_end() -> None:
 
 
 def test_pairs_keep_to_identities(data: Faces) -> None:
-    sampler = Sampler(data.identity, 3)
+    assert data.onto is not None
+    sampler = Sampler(data.identity, 3, onto=data.onto)
     seen: set[int] = set()
     for step in range(60):
-        source, target = sampler.pairs(step, 8, 3)
-        a, b = data.identity[source // 2], data.identity[target // 2]
+        drawn = sampler.pairs(step, 8, 3, 2)
+        a, b, c = (data.identity[index // 2] for index in (drawn.source, drawn.target, drawn.wanted))
         assert (a[:3] == b[:3]).all()
         assert (a[3:] != b[3:]).all()
-        assert (source[:3] // 2 != target[:3] // 2).all()
-        seen |= set(source.tolist()) | set(target.tolist())
+        assert (drawn.source[:5] // 2 != drawn.wanted[:5] // 2).all()
+        assert (a[:5] == c[:5]).all()
+        true = drawn.wanted[3:5] // 2
+        assert (data.onto[true] == drawn.target[3:5] // 2).all()  # the swap's target, mirrored as it is
+        assert (drawn.wanted % 2 == drawn.target % 2).all()
+        assert (drawn.wanted[[0, 1, 2, 5, 6, 7]] == drawn.target[[0, 1, 2, 5, 6, 7]]).all()
+        seen |= set(drawn.source.tolist()) | set(drawn.target.tolist())
     assert seen == set(range(2 * len(data)))
-    again = Sampler(data.identity, 3).pairs(59, 8, 3)
-    assert (again[0] == source).all()
-    assert (again[1] == target).all()
-    assert (Sampler(data.identity, 3, process=1).pairs(59, 8, 3)[1] != target).any()
+    again = Sampler(data.identity, 3, onto=data.onto).pairs(59, 8, 3, 2)
+    assert (again.source == drawn.source).all()
+    assert (again.wanted == drawn.wanted).all()
+    assert (Sampler(data.identity, 3, process=1, onto=data.onto).pairs(59, 8, 3, 2).target != drawn.target).any()
+
+
+def test_pairs_of_sets_without_true_swaps_or_second_images() -> None:
+    alone = Sampler(np.arange(6), 0)
+    drawn = alone.pairs(0, 6, 6)
+    assert (drawn.source // 2 == drawn.target // 2).all()
+    with pytest.raises(UsageError, match="no true swaps"):
+        alone.pairs(0, 6, 1, 1)
+    one_has_two = Sampler(np.array([0, 1, 1, 2]), 0).pairs(0, 40, 40)
+    assert set(one_has_two.target // 2) == {1, 2}
+    assert (one_has_two.source // 2 != one_has_two.target // 2).all()
+
+
+def test_a_true_swap_that_lost_its_target_is_a_picture_like_any_other(data: Faces) -> None:
+    assert data.onto is not None
+    few = data.subset(data.identity < 3, "few")  # person 2's true swap was onto person 3
+    assert few.onto is not None
+    assert few.onto.tolist() == [-1, -1, 3, -1, -1, 6, -1, -1, -1]
+    assert (few.onto[few.onto >= 0] == data.onto[:6][data.onto[:6] >= 0]).all()
+
+
+def test_true_swaps_are_cut_where_their_targets_are(tmp_path: Path) -> None:
+    shards.render_shards(tmp_path / "a", 140_000, 2, 2, size=48, samples=1, hosts=True)
+    shards.render_shards(tmp_path / "b", 140_000, 1, 2, size=48, samples=1)
+    faces = prepare([tmp_path / "a", tmp_path / "b", tmp_path / "a"], 32, tmp_path / "cache")
+    assert faces.onto is not None
+    assert faces.onto.tolist() == [-1, -1, 1, -1, -1, 4, -1, -1, -1, -1, 9, -1, -1, 12]
+    swaps = np.flatnonzero(faces.onto >= 0)
+    apart = np.abs(faces.images[swaps].astype(float) - faces.images[faces.onto[swaps]])
+    ring = np.ones((32, 32), bool)
+    ring[3:-3, 3:-3] = False
+    # The background does not move: cut by points of their own, with the detector's error, it would.
+    assert np.median(apart[:, ring]) <= 1.0 < np.median(apart[:, 12:20, 12:20])
 
 
 def test_mirrored_variants_and_range(data: Faces) -> None:

@@ -67,14 +67,30 @@ def test_shards_are_written_whole_resumed_and_read(tmp_path: Path) -> None:
 def test_swapped_shards_put_every_second_face_on_a_strangers_head() -> None:
     people = range(140_000, 140_002)
     plain, swapped = list(shards.portraits(people, 2)), list(shards.portraits(people, 2, swapped=True))
-    assert [who for who, _ in swapped] == [who for who, _ in plain] == [140_000, 140_000, 140_001, 140_001]
-    for (_, ours), (_, theirs), on_stranger in zip(plain, swapped, (False, True) * 2, strict=True):
-        same = np.array_equal(render(ours, 48, 1).image, render(theirs, 48, 1).image)
+    assert [d.identity for d in swapped] == [d.identity for d in plain] == [140_000, 140_000, 140_001, 140_001]
+    for ours, theirs, on_stranger in zip(plain, swapped, (False, True) * 2, strict=True):
+        same = np.array_equal(render(ours.shown, 48, 1).image, render(theirs.shown, 48, 1).image)
         assert same is not on_stranger
         if on_stranger:
-            assert theirs.scene == ours.scene
-            assert theirs.identity.iris == ours.identity.iris  # the source's
-            assert theirs.identity.melanin != ours.identity.melanin  # the host's
+            assert theirs.shown.scene == ours.shown.scene
+            assert theirs.shown.identity.iris == ours.shown.identity.iris  # the source's
+            assert theirs.shown.identity.melanin != ours.shown.identity.melanin  # the host's
+
+
+def test_shards_with_hosts_know_the_true_swap_of_each(tmp_path: Path) -> None:
+    shards.render_shards(tmp_path, 140_000, 3, 2, size=48, samples=1, part=2, hosts=True)
+    read = shards.Shards.open(tmp_path)
+    assert read.onto.tolist() == [-1, -1, 1, -1, -1, 4, -1, -1, 7]  # counted over both parts
+    assert (np.delete(read.identity, [1, 4, 7]) == np.repeat([140_000, 140_001, 140_002], 2)).all()
+    swaps, hosts = read.images[[2, 5, 8]].astype(float), read.images[[1, 4, 7]].astype(float)
+    moved = np.abs(swaps - hosts).mean((1, 2, 3))
+    apart = np.abs(hosts - np.roll(hosts, 1, 0)).mean((1, 2, 3))
+    assert (moved > 0.5).all()
+    assert moved.mean() < 0.5 * apart.mean()  # a face differs, not the scene
+    assert np.array_equal(read.expression[[2, 5, 8]], read.expression[[1, 4, 7]])
+    assert np.array_equal(read.pose[[2, 5, 8]], read.pose[[1, 4, 7]])
+    shards.render_shards(tmp_path / "plain", 140_000, 1, 2, size=48, samples=1)
+    assert (shards.Shards.open(tmp_path / "plain").onto == -1).all()
 
 
 def test_an_empty_folder_of_shards_says_what_to_do(tmp_path: Path) -> None:

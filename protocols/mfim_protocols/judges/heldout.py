@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mfim_protocols.judges import data
 from mfim_protocols.virtual_faces import dataset, props, record, shards, wide
-from mfim_protocols.virtual_faces.geometry import Portrait, portrait
+from mfim_protocols.virtual_faces.geometry import portrait
 from mfim_protocols.virtual_faces.shards import Images
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def held_out(folder: Path | None, workers: int = 2, people: int = PEOPLE, each: 
     where = home(folder) / "wide"
     in_parallel(
         shards.render_shards,
-        [(where, FIRST, people, each, SIZE, SAMPLES, 25, True, False, w, workers) for w in range(workers)],
+        [(where, FIRST, people, each, SIZE, SAMPLES, 25, True, False, False, w, workers) for w in range(workers)],
     )
     truth = data.load([where])
     return Held(truth, detect(truth.images, where / "found.npz"))
@@ -84,12 +84,12 @@ def floor_pairs(folder: Path | None, people: int = FLOOR_PEOPLE) -> Held:
     return Held(truth, detect(truth.images, where / "found.npz"))
 
 
-def twice(identity: int) -> list[tuple[int, Portrait]]:
+def twice(identity: int) -> list[shards.Drawn]:
     """One person, expression, gaze and pose in two circumstances."""
     first, second = (record.draw(identity, shards.scene_of(identity, k)) for k in range(2))
     kept = {name: getattr(first.scene, name) for name in ("expression", "gaze", "pose")}
     second = replace(second, scene=replace(second.scene, **kept))
-    return [(identity, portrait(r)) for r in (first, second)]
+    return [shards.Drawn(identity, portrait(r)) for r in (first, second)]
 
 
 def detect(images: Images | Sequence[NDArray[np.uint8]], cache: Path) -> list[Face | None]:

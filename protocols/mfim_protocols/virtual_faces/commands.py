@@ -72,6 +72,10 @@ def render_shards(
         bool,
         typer.Option("--swapped", help="Every second face on a stranger's head, as in a true swap: for recognisers."),
     ] = False,
+    hosts: Annotated[
+        bool,
+        typer.Option("--hosts", help="The same, and each stranger's own face too: targets with their true swaps."),
+    ] = False,
     workers: Workers = 2,
 ) -> None:
     """Render training data: images with their truth, in parts; repeat the command to go on after a break."""
@@ -85,7 +89,7 @@ def render_shards(
         in_parallel(
             shards.render_shards,
             [
-                (out, first, identities, per_identity, size, samples, part, wide, swapped, w, workers)
+                (out, first, identities, per_identity, size, samples, part, wide, swapped, hosts, w, workers)
                 for w in range(workers)
             ],
         )

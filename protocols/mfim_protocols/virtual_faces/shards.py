@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from mfim_protocols.virtual_faces.geometry import Portrait
 
 LABELS = ("identity", "shape", "expression", "pose", "points5", "points68", "dense")
+ONTO = "onto"
+"""A label that only parts with true swaps have."""
 QUALITY = 95
 CODING = [cv2.IMWRITE_JPEG_QUALITY, QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
 
@@ -75,6 +77,7 @@ class Shards:
         identity: (N,) int64. shape: (N, 80) whitened. expression: (N, 52) in [0, 1].
         pose: (N, 3) yaw, pitch, roll in rad.
         points5, points68, dense: (N, K, 2) float32 pixels of the stored image.
+        onto: (N,) int64, for a true swap the number of the image onto which it was swapped, else -1.
         meta: renderer settings.
     """
 
@@ -86,6 +89,7 @@ class Shards:
     points5: NDArray[np.float32]
     points68: NDArray[np.float32]
     dense: NDArray[np.float32]
+    onto: NDArray[np.int64]
     meta: Mapping[str, Any]
 
     def __len__(self) -> int:
@@ -99,7 +103,8 @@ class Shards:
         if not names:
             raise FileNotFoundError(f"no shards in {folder}: make some with `mfim-bench data render-shards`")
         parts, places = [], []
-        labels: dict[str, list[NDArray[Any]]] = {k: [] for k in LABELS}
+        labels: dict[str, list[NDArray[Any]]] = {k: [] for k in (*LABELS, ONTO)}
+        before = 0
         for number, name in enumerate(names):
             parts.append(np.load(name.with_suffix(".npy"), mmap_mode="r"))
             with np.load(name.with_suffix(".npz")) as data:
@@ -107,6 +112,9 @@ class Shards:
                 places.append(np.stack([np.full_like(ends, number), np.r_[0, ends[:-1]], ends], 1))
                 for key in LABELS:
                     labels[key].append(data[key])
+                onto = data[ONTO] if ONTO in data else np.full(len(ends), -1, np.int64)
+                labels[ONTO].append(np.where(onto < 0, -1, onto + before))
+                before += len(ends)
         meta = json.loads((folder / "meta.json").read_text())
         images = Images(parts, np.concatenate(places))
         return Shards(images, meta=meta, **{k: np.concatenate(v) for k, v in labels.items()})
@@ -138,13 +146,23 @@ HOSTS = 10_000_000
 """Seeds of the people who lend their heads to `portraits` with ``swapped``; nobody else is drawn from these."""
 
 
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A portrait to render: the number of whom it shows, and whether it is the portrait before it, truly swapped."""
+
+    identity: int
+    shown: Portrait
+    swap: bool = False
+
+
 def portraits(
-    identities: range, per_identity: int, wide: bool = False, swapped: bool = False
-) -> Iterator[tuple[int, Portrait]]:
+    identities: range, per_identity: int, wide: bool = False, swapped: bool = False, hosts: bool = False
+) -> Iterator[Drawn]:
     """Every image of some identities, each in a scene of its own.
 
     ``swapped`` puts every second face on the head of somebody seen nowhere else, as the protocol's true swap does: a
-    recogniser that learns from these looks at what a face swap moves, not at skin, skull or ears.
+    recogniser that learns from these looks at what a face swap moves, not at skin, skull or ears. ``hosts`` puts that
+    somebody's own portrait, in the same scene, before each: the target of the true swap.
     """
     from mfim_protocols.virtual_faces import geometry, record
     from mfim_protocols.virtual_faces import wide as wide_scenes
@@ -152,32 +170,37 @@ def portraits(
     for identity in identities:
         for k in range(per_identity):
             scene = scene_of(identity, k)
-            if swapped and k % 2:
-                shown = geometry.true_swap(record.draw(identity, scene), record.draw(HOSTS + scene, scene))
+            if (swapped or hosts) and k % 2:
+                host = record.draw(HOSTS + scene, scene)
+                if hosts:
+                    yield Drawn(HOSTS + scene, geometry.portrait(host))
+                yield Drawn(identity, geometry.true_swap(record.draw(identity, scene), host), swap=hosts)
             elif wide:
-                shown = wide_scenes.draw(identity, scene)
+                yield Drawn(identity, wide_scenes.draw(identity, scene))
             else:
-                shown = geometry.portrait(record.draw(identity, scene))
-            yield identity, shown
+                yield Drawn(identity, geometry.portrait(record.draw(identity, scene)))
 
 
-def render_part(folder: Path, number: int, drawn: Iterable[tuple[int, Portrait]], size: int, samples: int) -> None:
-    """Render one part: portraits with the number of whom they show."""
+def render_part(folder: Path, number: int, drawn: Iterable[Drawn], size: int, samples: int) -> None:
+    """Render one part."""
     from mfim_protocols.virtual_faces import render
 
-    images, rows = [], []
-    for identity, shown in drawn:
-        picture = render.render(shown, size, samples)
+    images, rows, onto = [], [], []
+    for place, one in enumerate(drawn):
+        picture = render.render(one.shown, size, samples)
         images.append(picture.image)
-        person, scene = shown.identity, shown.scene
+        onto.append(place - 1 if one.swap else -1)
+        person, scene = one.shown.identity, one.shown.scene
         rows.append(
-            (identity, person.shape, scene.expression, scene.pose, picture.points5, picture.points68, picture.dense)
+            (one.identity, person.shape, scene.expression, scene.pose, picture.points5, picture.points68, picture.dense)
         )
     columns = list(zip(*rows, strict=True))
     labels = {
         key: np.array(column, np.int64 if key == "identity" else np.float32)
         for key, column in zip(LABELS, columns, strict=True)
     }
+    if max(onto) >= 0:
+        labels[ONTO] = np.array(onto, np.int64)
     write_part(folder, number, images, labels)
 
 
@@ -191,6 +214,7 @@ def render_shards(
     part: int = 25,
     wide: bool = False,
     swapped: bool = False,
+    hosts: bool = False,
     worker: int = 0,
     workers: int = 1,
     progress: Callable[[int], None] | None = None,
@@ -205,7 +229,8 @@ def render_shards(
         "samples": samples,
         "part": part,
         "wide": wide,
-    } | ({"swapped": True} if swapped else {})
+    }
+    meta |= {name: True for name, chosen in (("swapped", swapped), ("hosts", hosts)) if chosen}
     note = folder / "meta.json"
     if note.exists() and json.loads(note.read_text()) != meta:
         raise ValueError(f"{folder} holds shards made with other settings: {note.read_text().strip()}")
@@ -217,6 +242,6 @@ def render_shards(
         if number % workers != worker or (folder / f"part-{number:04d}.npz").exists():
             continue
         people = range(start, min(start + part, first + identities))
-        render_part(folder, number, portraits(people, per_identity, wide, swapped), size, samples)
+        render_part(folder, number, portraits(people, per_identity, wide, swapped, hosts), size, samples)
         if progress is not None:
             progress(number)

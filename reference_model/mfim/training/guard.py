@@ -21,25 +21,27 @@ class Collapsed(UsageError):
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """Fixed cross pairs of the validation identities.
+    """Fixed pairs of two people of the validation identities: those with a true swap, if there are any.
 
     Attributes:
-        source, target: (N, 3, S, S) in [-1, 1].
+        source, target, wanted: (N, 3, S, S) in [-1, 1]; ``wanted`` is the true swap, or the target.
         seen_source, seen_target: by the supervisors.
     """
 
     source: Tensor
     target: Tensor
+    wanted: Tensor
     seen_source: Seen
     seen_target: Seen
 
     @classmethod
     @torch.no_grad()
     def build(cls, faces: Faces, supervision: Supervision, count: int = 64, seed: int = 0) -> Validation:
-        source, target = Sampler(faces.identity, seed).pairs(0, count, 0)
-        images = [faces.batch(2 * (index // 2)) for index in (source, target)]
-        seen = [supervision.look(x.to(supervision.device))[0] for x in images]
-        return cls(images[0], images[1], seen[0], seen[1])
+        sampler = Sampler(faces.identity, seed, onto=faces.onto)
+        drawn = sampler.pairs(0, count, 0, count if sampler.knows_true_swaps else 0)
+        source, target, wanted = (faces.batch(2 * (index // 2)) for index in (drawn.source, drawn.target, drawn.wanted))
+        seen = [supervision.look(x.to(supervision.device))[0] for x in (source, target)]
+        return cls(source, target, wanted, seen[0], seen[1])
 
     @torch.no_grad()
     def measure(
@@ -51,44 +53,34 @@ class Validation:
             ``id``, ``id_start``: mean 1 - cos of swap and of target to the source; ``id_progress``: 1 - id / id_start;
             ``shape``, ``shape_start``, ``shape_progress`` likewise by L2; ``expression`` and ``pose``: L2 to the
             target, with ``expression_start`` and ``pose_start`` of the source; ``moved``: L1 swap - target in [-1, 1];
-            ``moved_perceptual``: the perceptual distance swap - target.
+            ``moved_perceptual``: the perceptual distance swap - target; ``error``, ``error_start``: L1 of swap and of
+            target to the true swap (to the target where there is none).
         """
-        rows: list[Tensor] = []
+        rows: dict[str, list[Tensor]] = {}
         for start in range(0, len(self.source), batch):
             part = slice(start, start + batch)
-            source, target = self.source[part].to(supervision.device), self.target[part].to(supervision.device)
+            source, target, wanted = (
+                images[part].to(supervision.device) for images in (self.source, self.target, self.wanted)
+            )
             made = swap(source, target)
             seen, layers = supervision.look(made)
             of, to = self.seen_source.rows(part), self.seen_target.rows(part)
-            rows.append(
-                torch.stack(
-                    [
-                        1 - (seen.embedding * of.embedding).sum(1),
-                        1 - (to.embedding * of.embedding).sum(1),
-                        (seen.shape - of.shape).norm(dim=1),
-                        (to.shape - of.shape).norm(dim=1),
-                        (seen.expression - to.expression).norm(dim=1),
-                        (of.expression - to.expression).norm(dim=1),
-                        (seen.pose - to.pose).norm(dim=1),
-                        (of.pose - to.pose).norm(dim=1),
-                        pixel_distance(made, target),
-                        supervision.distance(made, target, layers),
-                    ],
-                    1,
-                ).cpu()
-            )
-        names = (
-            "id",
-            "id_start",
-            "shape",
-            "shape_start",
-            "expression",
-            "expression_start",
-            "pose",
-            "pose_start",
-            "moved",
-        )
-        values = dict(zip((*names, "moved_perceptual"), torch.cat(rows).double().mean(0).tolist(), strict=True))
+            for name, value in {
+                "id": 1 - (seen.embedding * of.embedding).sum(1),
+                "id_start": 1 - (to.embedding * of.embedding).sum(1),
+                "shape": (seen.shape - of.shape).norm(dim=1),
+                "shape_start": (to.shape - of.shape).norm(dim=1),
+                "expression": (seen.expression - to.expression).norm(dim=1),
+                "expression_start": (of.expression - to.expression).norm(dim=1),
+                "pose": (seen.pose - to.pose).norm(dim=1),
+                "pose_start": (of.pose - to.pose).norm(dim=1),
+                "moved": pixel_distance(made, target),
+                "moved_perceptual": supervision.distance(made, target, layers),
+                "error": pixel_distance(made, wanted),
+                "error_start": pixel_distance(target, wanted),
+            }.items():
+                rows.setdefault(name, []).append(value.cpu())
+        values = {name: float(torch.cat(parts).double().mean()) for name, parts in rows.items()}
         for term in ("id", "shape"):
             values[f"{term}_progress"] = 1 - values[term] / max(values[f"{term}_start"], 1e-9)
         return values

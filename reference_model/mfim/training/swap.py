@@ -175,8 +175,9 @@ def train(
     with host.main_process_first():
         table = supervision.table(faces, out / "cache").to(host.device)
     validation = Validation.build(held_out, supervision)
-    sampler = Sampler(faces.identity, config.seed, host.process_index)
-    same = round(setup.same_identity * setup.batch)
+    sampler = Sampler(faces.identity, config.seed, host.process_index, faces.onto)
+    same, true = round(setup.same_identity * setup.batch), round(setup.true * setup.batch)
+    known = same + true
     means = Means()
 
     def snapshot() -> dict[str, Any]:
@@ -209,10 +210,12 @@ def train(
             group["lr"] = group["full"] * factor
         for group in critic.param_groups:
             group["lr"] = setup.discriminator_rate * factor
-        of, onto = sampler.pairs(step, setup.batch, same)
-        source, target = faces.batch(of).to(host.device), faces.batch(onto).to(host.device)
-        seen_source = table.rows(torch.from_numpy(of).to(host.device))
-        seen_target = table.rows(torch.from_numpy(onto).to(host.device))
+        drawn = sampler.pairs(step, setup.batch, same, true)
+        source, target, wanted = (
+            faces.batch(index).to(host.device) for index in (drawn.source, drawn.target, drawn.wanted)
+        )
+        seen_source = table.rows(torch.from_numpy(drawn.source).to(host.device))
+        seen_target = table.rows(torch.from_numpy(drawn.target).to(host.device))
 
         alone = step < setup.critic_first
         with torch.set_grad_enabled(not alone), autocast(host.device, config.precision):
@@ -224,8 +227,8 @@ def train(
             )
             shown = look(swapped)
             seen, layers = supervision.look(shown)
-            pixels, perceived = pixel_distance(swapped, target), supervision.distance(shown, look(target), layers)
-            ramp = recon_weights(step, setup.batch, same, setup.recon_start, setup.recon_ramp, host.device)
+            pixels, perceived = pixel_distance(swapped, wanted), supervision.distance(shown, look(wanted), layers)
+            ramp = recon_weights(step, setup.batch, known, setup.recon_start, setup.recon_ramp, host.device)
             terms = {
                 "id": identity_loss(seen.embedding, seen_source.embedding),
                 "recon": (ramp * (pixels + weights.lpips * perceived)).mean(),
@@ -240,14 +243,13 @@ def train(
             plain_critic.requires_grad_(True)
             means.add({name: value.detach() for name, value in terms.items()})
             means.add({"perceptual": perceived.detach().mean(), "rate": factor, "ramp": ramp[-1]})
-            means.add(
-                {"l1_same": pixels[:same].detach().mean() if same else 0.0, "l1_cross": pixels[same:].detach().mean()}
-            )
+            kinds = {"same": pixels[:same], "true": pixels[same:known], "cross": pixels[known:]}
+            means.add({f"l1_{kind}": rows.detach().mean() for kind, rows in kinds.items() if len(rows)})
 
-        critic_loss = discriminator_loss(logits(target), logits(swapped.detach()))
+        critic_loss = discriminator_loss(logits(wanted), logits(swapped.detach()))
         means.add({"discriminator": critic_loss.detach()})
         if step % setup.r1_interval == 0:
-            penalty = r1_penalty(discriminator, target[: setup.r1_rows])
+            penalty = r1_penalty(discriminator, wanted[: setup.r1_rows])
             critic_loss = critic_loss + penalty * (0.5 * weights.r1 * setup.r1_interval)
             means.add({"r1": penalty.detach()})
         host.backward(critic_loss)
