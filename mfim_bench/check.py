@@ -17,7 +17,7 @@ from mfim_bench.errors import RowError, UsageError
 from mfim_bench.faces.detect import Detector
 from mfim_bench.faces.templates import crop, crop_matrix
 from mfim_bench.media.images import read_image
-from mfim_bench.method import FrameMethod, Method, MethodSpec, ResultsMethod
+from mfim_bench.method import FrameMethod, Method, MethodSpec, MixingMethod, ResultsMethod
 from mfim_bench.plugins import Registry, load_method, load_protocol, one_line
 
 Image: TypeAlias = NDArray[np.uint8]
@@ -126,6 +126,8 @@ def _crops(method: Method, spec: MethodSpec, registry: Registry, device: torch.d
     source, target = before
     yield from _rows(swap, out, source, target)
     yield from _remarks(out, source, target)
+    if isinstance(method, MixingMethod):
+        yield from _mixing(method, out, source, target, seed)
 
 
 def _range(out: torch.Tensor) -> Finding:
@@ -171,6 +173,35 @@ def _rows(
     if not seen[worst] <= HALF_STEP:
         text = f"a row {worst} changes by {seen[worst]:.2g}, wanted {HALF_STEP:.2g} at most; is it in eval() mode?"
     yield _is(seen[worst] <= HALF_STEP, "row independence", text)
+
+
+def _mixing(
+    method: MixingMethod, out: torch.Tensor, source: torch.Tensor, target: torch.Tensor, seed: int
+) -> Iterator[Finding]:
+    """Of a method that mixes: a source that gives every part should give its swap, and every part should count."""
+
+    def mix(coarse: torch.Tensor, fine: torch.Tensor) -> torch.Tensor:
+        _seed(seed)
+        with torch.inference_mode():
+            return method.mix({"global": coarse, "local": fine}, target.clone())
+
+    other = source.roll(1, 0)
+    try:
+        same, fine, coarse = mix(source, source), mix(source, other), mix(other, source)
+    except Exception as error:
+        yield Finding("FAIL", "mixes", f"mix of the parts global and local raised {one_line(error)}")
+        return
+    for image in (same, fine, coarse):
+        if not isinstance(image, torch.Tensor) or image.shape != target.shape or not torch.isfinite(image).all():
+            yield Finding("FAIL", "mixes", f"mix returned another shape than {tuple(target.shape)}, or NaN or infinity")
+            return
+    yield Finding("ok", "mixes", "parts global and local")
+    difference = float((same - out).abs().max())
+    if difference > HALF_STEP:
+        yield Finding("note", "mixes", f"one source as both parts differs from its swap by {difference:.2g}")
+    for part, image in (("local", fine), ("global", coarse)):
+        if float((image - same).abs().max()) <= HALF_STEP:
+            yield Finding("note", "mixes", f"the {part} source changes nothing")
 
 
 def _remarks(out: torch.Tensor, source: torch.Tensor, target: torch.Tensor) -> Iterator[Finding]:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     Features: TypeAlias = Mapping[str, NDArray[np.float32]]
 
-Role: TypeAlias = Literal["source", "target", "truth"]
+Role: TypeAlias = Literal["source", "local", "target", "truth"]
+"""Of a mixed identity, ``source`` is the first (the global) source and ``local`` that of the part ``local``."""
 
 
 class Judge(Protocol):
@@ -73,6 +74,7 @@ class MeasureSpec:
         unit: of the distance.
         version: changes whenever the number could (the judge's version is recorded beside it).
         judge: the network; None = compares pixels within and outside the pair's region mask.
+        part: of a mixed identity, the part whose region mask a measure without a judge takes; empty = the pair's own.
         default: the bare family name means this variant.
         lower_is_better: direction.
         digits: decimals to print.
@@ -89,6 +91,7 @@ class MeasureSpec:
     lower_is_better: bool = True
     digits: int = 3
     summary: str = ""
+    part: str = ""
 
     @property
     def family(self) -> str:

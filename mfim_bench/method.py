@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -37,6 +37,28 @@ class Method(Protocol):
 
 
 @runtime_checkable
+class MixingMethod(Protocol):
+    """A `Method` that can also mix the identity of several sources."""
+
+    def mix(self, sources: Mapping[str, torch.Tensor], target: torch.Tensor) -> torch.Tensor:
+        """Put an identity that several sources share on the target.
+
+        Args:
+            sources: name of a part of the identity → who gives it, float32 RGB in [0, 1], (B, 3, S, S). Every mixing
+                method knows the parts ``global`` (the coarse one: the face's shape) and ``local`` (the fine one: eyes,
+                brows, skin); it may know others.
+            target: the same shape and range.
+
+        Returns:
+            The swapped faces, the same shape and range. One row must never influence another.
+
+        Raises:
+            UsageError: a part that the method does not know, one given twice, or one that nobody gives.
+        """
+        ...
+
+
+@runtime_checkable
 class FrameMethod(Protocol):
     """A method that works on whole frames of any size: one that finds its own faces, or a program of its own.
 
@@ -56,6 +78,15 @@ class FrameMethod(Protocol):
         Raises:
             RowError: this pair cannot be swapped; the message is the reason.
         """
+        ...
+
+
+@runtime_checkable
+class FrameMixingMethod(Protocol):
+    """A `FrameMethod` that can also mix the identity of several sources; see `MixingMethod`."""
+
+    def mix_frame(self, sources: Mapping[str, NDArray[np.uint8]], target: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """As `FrameMethod.swap_frame`, with a frame for every part of the identity."""
         ...
 
 
@@ -101,6 +132,8 @@ class MethodSpec:
         weights: names of entries of the weights catalogue that the factory reads.
         trained_with: names of the networks (`JudgeSpec.name`) that trained the method. A measure by one of these is
             marked self-judged and not ranked.
+        only: of a mixed identity, the part whose source the method is given, as a plain swap; ``NAME@PART`` sets it.
+            Empty = all sources.
         oracle: the method is a reference made of the protocol's known truth; `bench` reads the truth instead of
             calling ``swap``. Only references set it.
     """
@@ -119,3 +152,4 @@ class MethodSpec:
     argument: str = ""
     with_argument: str = ""
     variant: str = ""
+    only: str = ""

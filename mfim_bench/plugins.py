@@ -39,6 +39,8 @@ BUILT_IN = {"references": "mfim_bench.references", "measures": "mfim_bench.measu
 """Plugins of this distribution, by module name: they sit on higher floors, so nothing here imports them directly."""
 LOAD_VARIABLE = "MFIM_BENCH_LOAD_PLUGINS"
 """Comma-separated distribution or entry-point names to load; set but empty = none but the built-in ones."""
+PARTS = ("global", "local")
+"""Of a mixed identity; ``NAME@PART`` is the method given this part's source alone."""
 TRACE_VARIABLE = "MFIM_BENCH_TRACE_PLUGINS"
 """Any non-empty value: say on stderr what is loaded and which hook is answered by whom."""
 
@@ -325,11 +327,16 @@ class Registry:
     def method(self, name: str) -> MethodSpec:
         """A method by name, ``NAME@SIZE``, ``NAME:ARGUMENT``, ``path/to/file.py:function``, ``cmd:…`` or ``dir:PATH``.
 
+        With ``@global`` or ``@local`` behind it: the method given that part's source alone.
+
         Raises:
             UsageError: unknown, malformed, or its file, program or folder is missing.
         """
         if name in self.methods:
             return self.methods[name]
+        base, _, part = name.rpartition("@")
+        if base and part in PARTS:
+            return given_only(self.method(base), part)
         if adhoc.recognises(name):
             return adhoc.spec_of(name)
         base, colon, argument = name.partition(":")
@@ -385,6 +392,11 @@ def _at_size(spec: MethodSpec, size: int) -> MethodSpec:
     if not 16 <= size <= 4096:
         raise UsageError(f"{spec.name}@{size}: the size must be between 16 and 4096 px")
     return replace(spec, name=f"{spec.name}@{size}", size=size, template="ffhq")
+
+
+def given_only(spec: MethodSpec, part: str) -> MethodSpec:
+    """The method as ``NAME@PART``: of a mixed identity, it is given this part's source alone."""
+    return replace(spec, name=f"{spec.name}@{part}", only=part)
 
 
 @functools.cache

@@ -25,16 +25,32 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Who gives one part of a mixed identity.
+
+    Attributes:
+        name: of the part, as the method's ``mix`` knows it: ``global``, ``local``, or a resolution such as ``32``.
+        frame: the source.
+        region: image file (as `Pair.region`) of where this part shows in the truth; None where unknown.
+    """
+
+    name: str
+    frame: Frame
+    region: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Pair:
     """One swap to make and measure.
 
     Attributes:
         id: unique within the protocol, stable between releases, safe as a file name.
-        source: gives the identity.
+        source: gives the identity; of a mixed one, the first part's frame.
         target: gives all else.
         truth: image file of what a perfect swap would be, registered to the target frame; None where unknown.
         region: image file (8-bit grey, same size as the truth, 255 = face) of where the truth is the source's face;
             measures that compare with the truth split their error by it. None where unknown.
+        parts: who gives which part of a mixed identity; empty where ``source`` gives all of it.
     """
 
     id: str
@@ -42,6 +58,11 @@ class Pair:
     target: Frame
     truth: Path | None = None
     region: Path | None = None
+    parts: tuple[Part, ...] = ()
+
+    def part(self, name: str) -> Part | None:
+        """The part of this name."""
+        return next((part for part in self.parts if part.name == name), None)
 
 
 class Protocol(TypingProtocol):
@@ -75,6 +96,8 @@ class ProtocolSpec:
         summary: one line.
         measures: names of the measures scored by default.
         references: names of the methods scored beside the method by default.
+        parts: names of the parts that each pair's identity is mixed of; empty = one source gives all. Beside the method
+            itself, the same method given one part's source alone is scored as ``NAME@PART``.
         domain: name of the kind of data; a judge whose lineage holds it is marked in-domain.
         splits: the first is the default.
         data_required: ``--data`` must be given.
@@ -88,6 +111,7 @@ class ProtocolSpec:
     summary: str = ""
     measures: tuple[str, ...] = ("identity", "shape", "expression", "pose", "pose-hn")
     references: tuple[str, ...] = ("target-copy", "source-copy")
+    parts: tuple[str, ...] = ()
     domain: str = ""
     splits: tuple[str, ...] = ("test",)
     data_required: bool = True

@@ -6,7 +6,7 @@ shape. Distances mean something only beside these two.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mfim_bench.errors import RowError
@@ -27,6 +27,14 @@ class TargetCopy:
         return target.clone()
 
     def swap_frame(self, source: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The target, uint8 RGB (H, W, 3)."""
+        return target.copy()
+
+    def mix(self, sources: Mapping[str, torch.Tensor], target: torch.Tensor) -> torch.Tensor:
+        """The target, (B, 3, S, S) in [0, 1]."""
+        return target.clone()
+
+    def mix_frame(self, sources: Mapping[str, NDArray[np.uint8]], target: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The target, uint8 RGB (H, W, 3)."""
         return target.copy()
 
@@ -77,7 +85,7 @@ def truth(device: torch.device) -> Truth:
 
 @hookimpl
 def mfim_bench_methods() -> Sequence[MethodSpec]:
-    """``target-copy``, ``source-copy`` and ``truth``; each also as ``NAME@SIZE``."""
+    """``target-copy``, ``source-copy`` and ``truth``; each also as ``NAME@SIZE`` and ``NAME@PART``."""
     return (
         MethodSpec(
             name="target-copy",

@@ -1,20 +1,23 @@
 """Intervals and tests that know that pairs share identities.
 
-A benchmark of swaps is dyadic data: every pair joins two identities, and two pairs with any identity in common, in
-either role, are dependent. The variance of a mean then holds one term for every dependent couple of pairs
+A benchmark of swaps is dyadic data: every pair joins two identities (three and more where sources are mixed), and two
+pairs with any identity in common, in any role, are dependent. The variance of a mean then holds one term for every
+dependent couple of pairs
 (Fafchamps & Gubert 2007; Cameron & Miller, "Robust Inference for Dyadic Data", 2014; Aronow, Samii & Assenova,
 "Cluster-Robust Variance Estimation for Dyadic Data", Political Analysis 2015):
 
     V = 1/n² · Σ_{p, q share an identity} e_p e_q,      e_p = x_p − mean(x)
 
-computed without the double sum: with S_g the sum of e over the pairs that hold identity g, and S_d the sum over the
-pairs of one couple {a, b} of different identities, the double sum is Σ_g S_g² − Σ_d S_d². It is scaled by G/(G−1),
-G = number of identities, and the t distribution has G−1 degrees of freedom. Coverage is simulated in
-``tests/statistics``; ``docs/statistics.md`` holds the figures.
+computed without the double sum: with S_A the sum of e over the pairs that hold all identities of a set A, it is
+Σ_|A|=1 S_A² − Σ_|A|=2 S_A² + Σ_|A|=3 S_A² − …, by inclusion and exclusion. It is scaled by G/(G−1), G = number of
+identities, and the t distribution has G−1 degrees of freedom. The ``roles`` of a function are sequences of n identities
+each: the sources, the targets, any further sources; an identity that a pair names twice counts once. Coverage is
+simulated in ``tests/statistics``; ``docs/statistics.md`` holds the figures.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,12 +58,12 @@ class Interval:
         return (self.high - self.low) / 2
 
 
-def dyadic_variance(residuals: ArrayLike, sources: Identities, targets: Identities) -> tuple[float, int]:
+def dyadic_variance(residuals: ArrayLike, *roles: Identities) -> tuple[float, int]:
     """Variance of a mean from its residuals, and the number of identities.
 
     Args:
         residuals: (n,) values minus their mean (or a linearised statistic with mean zero).
-        sources, targets: n identities each.
+        roles: n identities each: sources, targets, …
 
     Returns:
         (variance, identities). The variance is nan for fewer than two pairs, and when one identity is in every pair:
@@ -69,32 +72,34 @@ def dyadic_variance(residuals: ArrayLike, sources: Identities, targets: Identiti
     """
     e = np.asarray(residuals, dtype=np.float64)
     n = len(e)
-    if not (n == len(sources) == len(targets)):
-        raise ValueError(f"{n} residuals, {len(sources)} sources, {len(targets)} targets")
-    names, codes = np.unique(
-        np.concatenate([np.asarray(sources, dtype=str), np.asarray(targets, dtype=str)]), return_inverse=True
-    )
+    if not roles or any(len(role) != n for role in roles):
+        raise ValueError(f"{n} residuals, but {', '.join(str(len(role)) for role in roles) or 'no'} identities a role")
+    names, codes = np.unique(np.array([list(role) for role in roles], dtype=str), return_inverse=True)
     groups = len(names)
     if n < 2:
         return math.nan, groups
-    a, b = codes[:n], codes[n:]
-    distinct = a != b
-    # A pair of one identity with itself counts once for that identity.
-    members = np.bincount(a, minlength=groups) + np.bincount(b[distinct], minlength=groups)
-    if members.max() == n:
+    held = np.sort(codes.reshape(len(roles), n).T, axis=1)
+    first = np.ones_like(held, dtype=bool)  # of its identity within the pair
+    first[:, 1:] = held[:, 1:] != held[:, :-1]
+    if np.bincount(held[first]).max() == n:
         return math.nan, groups
-    by_identity = np.bincount(a, e, groups) + np.bincount(b[distinct], e[distinct], groups)
-    couples = np.minimum(a, b)[distinct] * groups + np.maximum(a, b)[distinct]
-    _, couple = np.unique(couples, return_inverse=True)
-    by_couple = np.bincount(couple, e[distinct]) if len(couple) else np.zeros(0)
-    total = float((by_identity**2).sum() - (by_couple**2).sum())
+    total = 0.0
+    for size in range(1, len(roles) + 1):
+        sets, sums = [], []
+        for chosen in map(list, itertools.combinations(range(len(roles)), size)):
+            whole = first[:, chosen].all(axis=1)
+            sets.append(held[whole][:, chosen])
+            sums.append(e[whole])
+        _, which = np.unique(np.concatenate(sets), axis=0, return_inverse=True)
+        by_set = np.bincount(which.reshape(-1), np.concatenate(sums))
+        total += (-1) ** (size + 1) * float((by_set**2).sum())
     total *= groups / (groups - 1)
     independent = float((e**2).sum()) * n / (n - 1)
     return max(total, independent) / n**2, groups
 
 
-def _interval(estimate: float, residuals: NDArray[np.float64], s: Identities, t: Identities, level: float) -> Interval:
-    variance, groups = dyadic_variance(residuals, s, t)
+def _interval(estimate: float, residuals: NDArray[np.float64], roles: Sequence[Identities], level: float) -> Interval:
+    variance, groups = dyadic_variance(residuals, *roles)
     df, se = max(groups - 1, 0), math.sqrt(variance)
     if math.isnan(se):
         return Interval(estimate, math.nan, math.nan, math.nan, df, len(residuals), groups, math.nan)
@@ -110,12 +115,12 @@ def _finite(values: ArrayLike) -> NDArray[np.float64]:
     return x
 
 
-def mean_interval(values: ArrayLike, sources: Identities, targets: Identities, level: float = 0.95) -> Interval:
+def mean_interval(values: ArrayLike, *roles: Identities, level: float = 0.95) -> Interval:
     """Mean of one value a pair, with the dyadic cluster-robust t-interval.
 
     Args:
         values: (n,) finite numbers.
-        sources, targets: the pairs' identities.
+        roles: the pairs' identities: sources, targets, …
         level: coverage aimed at.
 
     Raises:
@@ -123,28 +128,24 @@ def mean_interval(values: ArrayLike, sources: Identities, targets: Identities, l
     """
     x = _finite(values)
     mean = float(x.mean()) if len(x) else math.nan
-    return _interval(mean, x - mean, sources, targets, level)
+    return _interval(mean, x - mean, roles, level)
 
 
-def paired_difference(
-    a: ArrayLike, b: ArrayLike, sources: Identities, targets: Identities, level: float = 0.95
-) -> Interval:
+def paired_difference(a: ArrayLike, b: ArrayLike, *roles: Identities, level: float = 0.95) -> Interval:
     """Mean of a − b over the same pairs; ``p`` tests that the two methods are equal.
 
     Args:
         a, b: (n,) values of two methods, row i of both from the same pair.
-        sources, targets: the pairs' identities.
+        roles: the pairs' identities: sources, targets, …
         level: coverage aimed at.
     """
     x, y = _finite(a), _finite(b)
     if len(x) != len(y):
         raise ValueError("paired values must come from the same pairs")
-    return mean_interval(x - y, sources, targets, level)
+    return mean_interval(x - y, *roles, level=level)
 
 
-def ratio(
-    numerator: ArrayLike, denominator: ArrayLike, sources: Identities, targets: Identities, level: float = 0.95
-) -> Interval:
+def ratio(numerator: ArrayLike, denominator: ArrayLike, *roles: Identities, level: float = 0.95) -> Interval:
     """Ratio of two means over the same pairs, with the delta method's interval; ``p`` is not given.
 
     With r the ratio, the residual of a pair is (numerator − r · denominator) / mean(denominator), whose dyadic variance
@@ -152,38 +153,36 @@ def ratio(
 
     Args:
         numerator, denominator: (n,) values, row i of both from the same pair.
-        sources, targets: the pairs' identities.
+        roles: the pairs' identities: sources, targets, …
         level: coverage aimed at.
     """
     x, y = _finite(numerator), _finite(denominator)
     if len(x) != len(y):
         raise ValueError("a ratio needs values of the same pairs")
-    whole = mean_interval(y, sources, targets, level)
+    whole = mean_interval(y, *roles, level=level)
     if len(x) == 0 or whole.estimate == 0:
         nothing = math.nan
         return Interval(nothing, nothing, nothing, nothing, whole.df, whole.n, whole.identities, nothing)
     value = float(x.mean()) / whole.estimate
-    result = _interval(value, (x - value * y) / whole.estimate, sources, targets, level)
+    result = _interval(value, (x - value * y) / whole.estimate, roles, level)
     low, high = (-math.inf, math.inf) if whole.low <= 0 <= whole.high else (result.low, result.high)
     return Interval(value, low, high, result.se, result.df, result.n, result.identities, math.nan)
 
 
-def progress(
-    method: ArrayLike, copy: ArrayLike, truth: ArrayLike, sources: Identities, targets: Identities, level: float = 0.95
-) -> Interval:
+def progress(method: ArrayLike, copy: ArrayLike, truth: ArrayLike, *roles: Identities, level: float = 0.95) -> Interval:
     """Share of the way from returning the target to the truth: (copy − method) / (copy − truth), of means; see `ratio`.
 
     0 = no better than returning the target, 1 = as good as the truth.
 
     Args:
         method, copy, truth: (n,) distances of the three on the same pairs.
-        sources, targets: the pairs' identities.
+        roles: the pairs' identities: sources, targets, …
         level: coverage aimed at.
     """
     m, c, t = _finite(method), _finite(copy), _finite(truth)
     if not len(m) == len(c) == len(t):
         raise ValueError("progress needs the three distances of the same pairs")
-    return ratio(c - m, c - t, sources, targets, level)
+    return ratio(c - m, c - t, *roles, level=level)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

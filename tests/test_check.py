@@ -96,6 +96,43 @@ def test_each_breach_is_found(
         assert not [finding for finding in findings if finding.state == "FAIL"]
 
 
+MIXING = """
+SIZE = 32
+class Base:
+    def swap(self, source, target): return (source + target) / 2
+class Good(Base):
+    def mix(self, sources, target): return 0.5 * target + 0.3 * sources["global"] + 0.2 * sources["local"]
+class Deaf(Base):
+    def mix(self, sources, target): return self.swap(sources["global"], target)
+class Other(Base):
+    def mix(self, sources, target): return sources["local"]
+class Raises(Base):
+    def mix(self, sources, target): return sources["eyes"]
+class Shape(Base):
+    def mix(self, sources, target): return target[:1]
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "details"),
+    [
+        ("Good", "ok", ["parts global and local"]),
+        ("Deaf", "note", ["parts global and local", "the local source changes nothing"]),
+        ("Other", "note", ["parts global and local", "differs from its swap by", "the global source changes nothing"]),
+        ("Raises", "FAIL", ["raised KeyError: 'eyes'"]),
+        ("Shape", "FAIL", ["another shape than (3, 3, 32, 32)"]),
+        ("Base", "", []),
+    ],
+)
+def test_mixing_is_tried_where_a_method_can(
+    registry: Registry, file: Path, name: str, state: str, details: list[str]
+) -> None:
+    file.write_text(MIXING)
+    found = [finding for finding in _ask(registry, f"{file}:{name}") if finding.question == "mixes"]
+    assert [detail in finding.detail for finding, detail in zip(found, details, strict=True)] == [True] * len(details)
+    assert [finding.state for finding in found][-1:] == ([state] if state else [])
+
+
 class Frames:
     """A frame method that breaks one thing."""
 

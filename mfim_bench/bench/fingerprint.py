@@ -22,7 +22,9 @@ from mfim_bench.measure import JudgeSpec, MeasureSpec
 from mfim_bench.method import MethodSpec
 from mfim_bench.protocol import Pair, ProtocolSpec
 
-SCHEMA = 1
+SCHEMA = 2
+"""Of manifests and rows; 2 has the identities of further sources. Records of `READABLE` schemas can be read."""
+READABLE = (1, 2)
 FLOORS = ("bench", "measures", "networks", "faces", "media", "adapters", "references.py")
 """Of this package; the rest (command line, report) cannot change a number."""
 PROSE = {"summary", "licence", "citation", "with_argument", "variant"}
@@ -108,6 +110,11 @@ def detector_key(device: str) -> str:
     return digest({"code": code_hash("mfim_bench"), "libraries": library_versions(), "device": device})
 
 
+def _pair(pair: Pair) -> list[str]:
+    parts = [text for part in pair.parts for text in (part.name, part.frame.id, part.frame.identity)]
+    return [pair.id, pair.source.id, pair.source.identity, pair.target.id, pair.target.identity, *parts]
+
+
 def run_inputs(
     method: MethodSpec,
     protocol: ProtocolSpec,
@@ -128,13 +135,13 @@ def run_inputs(
         "protocol": {"name": protocol.name, "version": protocol.version, "split": split, "content": content},
         "pairs": {
             "count": len(pairs),
-            "hash": digest([(p.id, p.source.id, p.source.identity, p.target.id, p.target.identity) for p in pairs]),
+            "hash": digest([_pair(pair) for pair in pairs]),
         },
         "method": {k: v for k, v in asdict(method).items() if k not in PROSE}
         | {"weights": weights_hashes(method.weights)},
         "measures": [
             {"name": m.name, "version": m.version, "distance": m.distance, "compares": m.compares,
-             "judge": m.judge.name if m.judge else None}
+             "part": m.part, "judge": m.judge.name if m.judge else None}
             for m in measures
         ],
         "judges": {name: judge_inputs(judge, device) for name, judge in sorted(judges.items())},

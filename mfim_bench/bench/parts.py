@@ -19,8 +19,10 @@ SWAP_SCHEMA = pa.schema([("pair", pa.string()), ("reason", pa.string()), ("note"
 
 
 def score_schema(measures: Sequence[str]) -> pa.Schema:
-    """One row a pair: its identities (the clusters), each distance, or the reason why there is none."""
+    """One row a pair: its identities (the clusters; the others are further sources'), each distance, or the reason why
+    there is none."""
     columns = [("pair", pa.string()), ("source_identity", pa.string()), ("target_identity", pa.string())]
+    columns += [("other_identities", pa.list_(pa.string()))]
     columns += [(name, pa.float64()) for name in measures]
     return pa.schema([*columns, ("reason", pa.string()), ("note", pa.string())])
 

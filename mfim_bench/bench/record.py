@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mfim_bench.bench.fingerprint import SCHEMA
+from mfim_bench.bench.fingerprint import READABLE
 from mfim_bench.bench.parts import Row, read_parts
 from mfim_bench.errors import UsageError
 
@@ -20,8 +20,8 @@ class Record:
     Attributes:
         folder: where it lies.
         manifest: ``inputs`` (hashed to the fingerprint) and what describes them: measures, pairs, environment.
-        rows: one a pair, in the protocol's order: pair, source_identity, target_identity, each measure's distance
-            (None in a failed row), reason (None in a scored one), note.
+        rows: one a pair, in the protocol's order: pair, source_identity, target_identity, other_identities (of further
+            sources), each measure's distance (None in a failed row), reason (None in a scored one), note.
         summary: see `mfim_bench.bench.summary.summarise`.
     """
 
@@ -70,7 +70,7 @@ class Record:
             raise UsageError(f"{folder} is not a run: it has no manifest.json") from error
         except (OSError, ValueError) as error:
             raise UsageError(f"{folder}/manifest.json cannot be read: {error}") from error
-        if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        if not isinstance(manifest, dict) or manifest.get("schema") not in READABLE:
             raise UsageError(f"{folder} was written by another version of mfim-bench; run it again")
         if manifest.get("status") != "complete":
             raise UsageError(f"{folder} is not finished; repeat the command that started it")
@@ -82,4 +82,16 @@ class Record:
         order = {pair["id"]: index for index, pair in enumerate(manifest["pairs"])}
         if {row["pair"] for row in rows} != order.keys() or len(rows) != len(order):
             raise UsageError(f"{folder} is damaged (its parts do not hold each pair once); delete it and run again")
+        rows = [{"other_identities": [], **row} for row in rows]  # schema 1 knew one source a pair
         return cls(folder, manifest, sorted(rows, key=lambda row: order[row["pair"]]), summary)
+
+
+def identities(rows: Sequence[Row]) -> list[list[str]]:
+    """The roles of rows for `mfim_bench.statistics`: sources, targets, further sources.
+
+    A pair with fewer sources than another repeats its own, which counts once.
+    """
+    roles = [[row["source_identity"] for row in rows], [row["target_identity"] for row in rows]]
+    for k in range(max((len(row["other_identities"]) for row in rows), default=0)):
+        roles.append([[*row["other_identities"], *[row["source_identity"]] * (k + 1)][k] for row in rows])
+    return roles

@@ -22,14 +22,14 @@ from mfim_bench.bench.eyes import Eyes
 from mfim_bench.bench.parts import write_json
 from mfim_bench.bench.progress import Progress
 from mfim_bench.bench.record import Record
-from mfim_bench.bench.scoring import Scorer
+from mfim_bench.bench.scoring import Scorer, partner, region_of
 from mfim_bench.bench.settings import RunSettings
 from mfim_bench.bench.summary import summarise
-from mfim_bench.bench.swapping import Swapper
+from mfim_bench.bench.swapping import Swapper, check_mixing
 from mfim_bench.errors import UsageError
 from mfim_bench.measure import JudgeSpec, MeasureSpec
-from mfim_bench.method import MethodSpec
-from mfim_bench.plugins import Registry, load_method, load_protocol
+from mfim_bench.method import AnyMethod, MethodSpec
+from mfim_bench.plugins import Registry, given_only, load_method, load_protocol
 from mfim_bench.protocol import Pair, ProtocolSpec
 
 AT_SIZE = ("target-copy", "truth")
@@ -78,7 +78,7 @@ def make_plan(settings: RunSettings, registry: Registry) -> Plan:
     method = registry.method(settings.method)
     protocol = registry.protocol(settings.protocol)
     measures = _measures(settings.measures or protocol.measures, registry)
-    names = _references(method, protocol) if settings.references else []
+    beside = _references(method, protocol, registry) if settings.references else []
     if settings.batch_size < 1:
         raise UsageError(f"--batch-size must be at least 1, not {settings.batch_size}")
     if settings.limit is not None and settings.limit < 1:
@@ -89,6 +89,10 @@ def make_plan(settings: RunSettings, registry: Registry) -> Plan:
     if not pairs:
         raise UsageError(f"protocol {protocol.name}, split {split}: 0 pairs; nothing to measure")
     _check_pairs(pairs, protocol, measures)
+    if method.only and any(pair.part(method.only) is None for pair in pairs):
+        raise UsageError(
+            f"{method.name}: the pairs of {protocol.name} have no part {method.only!r}; they mix no sources"
+        )
     device, device_name = resolve_device(settings.device)
     return Plan(
         settings=settings,
@@ -97,7 +101,7 @@ def make_plan(settings: RunSettings, registry: Registry) -> Plan:
         content=opened.content_hash(),
         pairs=pairs,
         measures=measures,
-        methods=[method, *(registry.method(name) for name in names)],
+        methods=[method, *beside],
         device=device,
         device_name=device_name,
     )
@@ -108,11 +112,12 @@ def _measures(names: Sequence[str], registry: Registry) -> list[MeasureSpec]:
     return list(specs.values())
 
 
-def _references(method: MethodSpec, protocol: ProtocolSpec) -> list[str]:
+def _references(method: MethodSpec, protocol: ProtocolSpec, registry: Registry) -> list[MethodSpec]:
     names = list(protocol.references)
     if method.size and method.template != "none":
         names += [f"{name}@{method.size}" for name in AT_SIZE if name in protocol.references]
-    return [name for name in names if name != method.name]
+    alone = [] if method.only or method.oracle else [given_only(method, part) for part in protocol.parts]
+    return [spec for spec in (*alone, *map(registry.method, names)) if spec.name != method.name]
 
 
 def _check_pairs(pairs: Sequence[Pair], protocol: ProtocolSpec, measures: Sequence[MeasureSpec]) -> None:
@@ -124,13 +129,13 @@ def _check_pairs(pairs: Sequence[Pair], protocol: ProtocolSpec, measures: Sequen
             raise UsageError(f"protocol {protocol.name}: {pair.id!r} cannot be the name of a file")
         seen.add(pair.id)
     for measure in measures:
-        needs = ["truth"] if measure.compares == "truth" else []
-        needs += ["region"] if measure.judge is None else []
-        for need in needs:
-            if all(getattr(pair, need) is None for pair in pairs):
-                raise UsageError(
-                    f"measure {measure.name} needs a {need} of each pair; protocol {protocol.name} has none"
-                )
+        need = "local source" if measure.compares == "local" else str(measure.compares)
+        known = any(partner(pair, measure.compares) for pair in pairs)
+        if known and measure.judge is None:
+            need = f"region of the part {measure.part}" if measure.part else "region"
+            known = any(region_of(pair, measure) for pair in pairs)
+        if not known:
+            raise UsageError(f"measure {measure.name} needs a {need} of each pair; protocol {protocol.name} has none")
 
 
 def resolve_device(name: str) -> tuple[torch.device, str]:
@@ -184,6 +189,10 @@ class Workshop:
         folder = self.out / self.plan.protocol.name / spec.name / mark
         if _status(folder) == "complete":
             return Record.load(folder)
+        with _exact_arithmetic():
+            method = load_method(spec, self.plan.device)
+        if any(pair.parts for pair in self.plan.pairs):
+            check_mixing(spec, method)
         try:
             for name in ("parts", "images"):
                 (folder / name).mkdir(parents=True, exist_ok=True)
@@ -194,21 +203,20 @@ class Workshop:
             manifest = self._manifest(spec, inputs, mark)
             _write(folder, manifest)
             self._log_scoring(manifest)
-            rows = self._make(spec, folder)
+            rows = self._make(spec, method, folder)
             order = {pair.id: index for index, pair in enumerate(self.plan.pairs)}
             rows.sort(key=lambda row: order[row["pair"]])
             write_json(folder / "summary.json", summarise(manifest, rows))
             write_json(folder / "manifest.json", manifest | {"status": "complete"})
         return Record.load(folder)
 
-    def _make(self, spec: MethodSpec, folder: Path) -> list[dict[str, Any]]:
+    def _make(self, spec: MethodSpec, method: AnyMethod, folder: Path) -> list[dict[str, Any]]:
         plan, total = self.plan, len(self.plan.pairs)
         with _exact_arithmetic():
-            method = load_method(spec, plan.device)
             swapper = Swapper(spec, method, plan.device, self.eyes, plan.settings.batch_size, plan.settings.seed)
             with Progress(f"{spec.name}: swap", total) as progress:
                 swaps = swapper.run(plan.pairs, folder, progress.advance)
-            del swapper, method
+            del swapper
             with Progress(f"{spec.name}: score", total) as progress:
                 return Scorer(plan.measures, self.eyes).run(plan.pairs, swaps, folder, progress.advance)
 
@@ -232,7 +240,7 @@ class Workshop:
             "schema": fingerprint.SCHEMA,
             "status": "running",
             "fingerprint": mark,
-            "reference": spec.oracle or spec.name.partition("@")[0] in plan.protocol.references,
+            "reference": bool(spec.oracle or spec.only or spec.name.partition("@")[0] in plan.protocol.references),
             "summary": spec.summary,
             "licence": spec.licence,
             "citation": spec.citation,
@@ -286,6 +294,10 @@ def _pair_entry(pair: Pair) -> dict[str, Any]:
         "source_path": str(pair.source.path.absolute()),
         "target_path": str(pair.target.path.absolute()),
         "truth_path": str(pair.truth.absolute()) if pair.truth else None,
+        "parts": [
+            {"part": part.name, "source": part.frame.id, "source_path": str(part.frame.path.absolute())}
+            for part in pair.parts
+        ],
     }
 
 

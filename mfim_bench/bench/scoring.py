@@ -23,12 +23,25 @@ if TYPE_CHECKING:
 PART = 16
 """Pairs a part; fixed, so that a resumed run cuts them the same way."""
 
+PARTNERS: tuple[Role, ...] = ("source", "local", "target", "truth")
+
 Seen = Mapping[str, "Features"]
 
 
 def partner(pair: Pair, role: Role) -> Path | None:
     """The image a swap is compared with."""
+    if role == "local":
+        part = pair.part("local")
+        return part.frame.path if part else None
     return {"source": pair.source.path, "target": pair.target.path, "truth": pair.truth}[role]
+
+
+def region_of(pair: Pair, measure: MeasureSpec) -> Path | None:
+    """The mask of a measure without a judge: the pair's, or that of one part of its identity."""
+    if not measure.part:
+        return pair.region
+    part = pair.part(measure.part)
+    return part.region if part else None
 
 
 class Scorer:
@@ -43,7 +56,7 @@ class Scorer:
         self.measures, self.eyes = measures, eyes
         self._distances: dict[str, Any] = {m.name: resolve(m.distance) for m in measures}
         self._judges: dict[str, list[str]] = {}
-        for role in ("swap", "source", "target", "truth"):
+        for role in ("swap", *PARTNERS):
             names = [m.judge.name for m in measures if m.judge and role in ("swap", m.compares)]
             self._judges[role] = sorted(set(names))
 
@@ -74,6 +87,7 @@ class Scorer:
             "pair": pair.id,
             "source_identity": pair.source.identity,
             "target_identity": pair.target.identity,
+            "other_identities": [part.frame.identity for part in pair.parts[1:]],
             "reason": swap["reason"],
             "note": swap["note"],
         }
@@ -87,9 +101,12 @@ class Scorer:
 
     def _measure(self, pair: Pair, image: Path) -> dict[str, float]:
         seen: dict[str, Seen] = {"swap": self.eyes.features(image, self._judges["swap"], "swap")}
-        for role in ("source", "target", "truth"):
+        for role in PARTNERS:
             if names := self._judges[role]:
-                seen[role] = self.eyes.features(cast(Path, partner(pair, role)), names, role)
+                path = partner(pair, role)
+                if path is None:
+                    raise RowError(f"the protocol knows no {role} of this pair")
+                seen[role] = self.eyes.features(path, names, role)
         found: dict[str, float] = {}
         for measure in self.measures:
             try:
@@ -110,9 +127,10 @@ class Scorer:
 
     def _pixels(self, measure: MeasureSpec, pair: Pair, image: Path) -> float:
         other = partner(pair, measure.compares)
-        if other is None or pair.region is None:
+        mask = region_of(pair, measure)
+        if other is None or mask is None:
             raise RowError(f"the protocol knows no {'region' if other else 'truth'} of this pair")
-        reference, region = read_image(other), read_mask(pair.region)
+        reference, region = read_image(other), read_mask(mask)
         height, width = reference.shape[:2]
         if region.shape != (height, width):
             raise RowError(f"region is {region.shape[1]}x{region.shape[0]} px, the {measure.compares} {width}x{height}")

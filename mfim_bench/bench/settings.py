@@ -11,7 +11,8 @@ class RunSettings:
     """Options of ``mfim-bench run``; those that can change a number enter the fingerprint.
 
     Attributes:
-        method: a name of the registry, ``NAME@SIZE``, ``NAME:ARGUMENT``, ``path.py:function``, ``cmd:…``, ``dir:PATH``.
+        method: a name of the registry, ``NAME@SIZE``, ``NAME:ARGUMENT``, ``path.py:function``, ``cmd:…``, ``dir:PATH``;
+            any of them with ``@PART`` behind it.
         protocol: a name of the registry.
         split: of the protocol; None = its first.
         data: folder of the data set, where the protocol needs one.

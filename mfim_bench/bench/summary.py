@@ -12,6 +12,7 @@ import numpy as np
 from mfim_bench import statistics
 from mfim_bench.bench.fingerprint import digest
 from mfim_bench.bench.parts import Row
+from mfim_bench.bench.record import identities
 
 
 def finite(value: float) -> float | None:
@@ -25,11 +26,11 @@ def summarise(manifest: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any
     A failed pair enters no mean; it is counted in ``failed`` and its reason in ``reasons``.
     """
     scored = [row for row in rows if row["reason"] is None]
-    sources, targets = [r["source_identity"] for r in scored], [r["target_identity"] for r in scored]
+    roles = identities(scored)
     measures: dict[str, Any] = {}
     for measure in manifest["measures"]:
         values = np.array([row[measure["name"]] for row in scored], dtype=np.float64)
-        interval = statistics.mean_interval(values, sources, targets)
+        interval = statistics.mean_interval(values, *roles)
         quantiles = np.quantile(values, [0.0, 0.25, 0.5, 0.75, 1.0]) if len(values) else np.full(5, np.nan)
         measures[measure["name"]] = {
             "mean": finite(interval.estimate),
@@ -51,7 +52,7 @@ def summarise(manifest: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any
         "pairs": len(rows),
         "scored": len(scored),
         "failed": len(rows) - len(scored),
-        "identities": len({*sources, *targets}),
+        "identities": len({who for role in roles for who in role}),
         "scored_pairs_hash": digest(sorted(row["pair"] for row in scored)),
         "reasons": dict(sorted(Counter(row["reason"] for row in rows if row["reason"] is not None).items())),
         "notes": dict(sorted(Counter(row["note"] for row in rows if row["note"] is not None).items())),

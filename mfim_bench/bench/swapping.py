@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -15,11 +15,18 @@ from numpy.typing import NDArray
 
 from mfim_bench.bench.eyes import Eyes, Image, one_core
 from mfim_bench.bench.parts import SWAP_SCHEMA, Row, read_part, read_parts, write_part
-from mfim_bench.errors import RowError
+from mfim_bench.errors import RowError, UsageError
 from mfim_bench.faces.templates import crop, crop_matrix, oval_matrix, paste
-from mfim_bench.measure import Role
 from mfim_bench.media.images import read_image, write_image
-from mfim_bench.method import AnyMethod, FrameMethod, Method, MethodSpec, ResultsMethod
+from mfim_bench.method import (
+    AnyMethod,
+    FrameMethod,
+    FrameMixingMethod,
+    Method,
+    MethodSpec,
+    MixingMethod,
+    ResultsMethod,
+)
 from mfim_bench.plugins import one_line
 from mfim_bench.protocol import Frame, Pair
 
@@ -36,14 +43,16 @@ class Prepared:
     """One pair as the method will see it.
 
     Attributes:
-        source, target: crops, uint8 RGB (S, S, 3), or whole frames for a method that takes them.
+        sources: part of the identity → crop, uint8 RGB (S, S, 3), or whole frame for a method that takes them. One
+            source that gives all has the name ``""``.
+        target: the same.
         frame: the target frame.
         matrix: frame pixels → crop pixels, (2, 3); None for whole frames.
         note: what a reader should know, or None.
         oval: frame pixels → the face's oval, (2, 3), where only that is pasted; else None.
     """
 
-    source: Image
+    sources: Mapping[str, Image]
     target: Image
     frame: Image
     matrix: NDArray[np.float64] | None
@@ -118,7 +127,7 @@ class Swapper:
                     "Software": "mfim-bench",
                     "Description": "Synthetic: a face swap made by a machine, not a photograph.",
                     "Method": f"{self.spec.name} {self.spec.version}",
-                    "Source": pair.source.id,
+                    "Source": named_sources(sources_of(pair, self.spec)),
                     "Target": pair.target.id,
                 },
                 level=self.level,
@@ -135,36 +144,42 @@ class Swapper:
         try:
             if isinstance(self.method, ResultsMethod) and self.spec.template == "none":
                 empty = np.zeros((0, 0, 3), np.uint8)
-                return Prepared(empty, empty, empty, None, None)
+                return Prepared({"": empty}, empty, empty, None, None)
             target = _read(pair.target, "target")
             if self.spec.oracle:
                 if pair.truth is None:
                     return RowError("the protocol knows no truth of this pair")
-                source = _labelled("truth", lambda: read_image(cast(Path, pair.truth)))
+                sources = {"": _labelled("truth", lambda: read_image(cast(Path, pair.truth)))}
             else:
-                source = _read(pair.source, "source")
+                frames = sources_of(pair, self.spec)
+                sources = {part: _read(frame, role_of(part)) for part, frame in frames.items()}
             if self.spec.template == "none":
-                return self._whole(source, target)
+                return self._whole(sources, target)
             target_face, target_note = self._face(pair.target, "target")
             matrix = self._matrix(target_face, target)
             if self.spec.oracle:
                 # The truth is registered to the target frame: cut where the target is cut.
-                return Prepared(self._cut(source, matrix), self._cut(target, matrix), target, matrix, target_note)
-            source_face, source_note = self._face(pair.source, "source")
-            cut = self._cut(source, self._matrix(source_face, source))
-            note = "; ".join(text for text in (source_note, target_note) if text) or None
+                truth = {part: self._cut(image, matrix) for part, image in sources.items()}
+                return Prepared(truth, self._cut(target, matrix), target, matrix, target_note)
+            cuts, notes = {}, []
+            for part, image in sources.items():
+                face, note = self._face(frames[part], role_of(part))
+                cuts[part] = self._cut(image, self._matrix(face, image))
+                notes.append(note)
+            noted = "; ".join(text for text in (*notes, target_note) if text) or None
             oval = oval_matrix(target_face.points) if self.oval else None
-            return Prepared(cut, self._cut(target, matrix), target, matrix, note, oval)
+            return Prepared(cuts, self._cut(target, matrix), target, matrix, noted, oval)
         except RowError as error:
             return error
 
-    def _whole(self, source: Image, target: Image) -> Prepared:
+    def _whole(self, sources: Mapping[str, Image], target: Image) -> Prepared:
         if self.spec.size:
             side = (self.spec.size, self.spec.size)
-            return Prepared(resize(source, side), resize(target, side), target, None, None)
-        return Prepared(source, target, target, None, None)
+            small = {part: resize(image, side) for part, image in sources.items()}
+            return Prepared(small, resize(target, side), target, None, None)
+        return Prepared(sources, target, target, None, None)
 
-    def _face(self, frame: Frame, role: Role) -> tuple[Face, str | None]:
+    def _face(self, frame: Frame, role: str) -> tuple[Face, str | None]:
         face = _labelled(role, lambda: self.eyes.look(frame.path)).face
         if face is None:
             raise RowError(f"{role}: no face found")
@@ -182,8 +197,10 @@ class Swapper:
         if self.spec.template == "none" and isinstance(method, ResultsMethod):
             return [_guarded(lambda p=pair: read_image(method.result(p))) for pair in pairs]  # type: ignore[misc]
         if self.spec.oracle:
-            crops: list[Image | RowError] = [one.source for one in ready]
-        elif self.spec.template == "none" and not self.spec.size and isinstance(method, FrameMethod):
+            crops: list[Image | RowError] = [one.sources[""] for one in ready]
+        elif (
+            self.spec.template == "none" and not self.spec.size and isinstance(method, FrameMethod | FrameMixingMethod)
+        ):
             return [_guarded(lambda o=one: _frame_swap(method, o)) for one in ready]  # type: ignore[misc]
         else:
             crops = self._crops(cast(Method, method), ready, start)
@@ -198,10 +215,12 @@ class Swapper:
 
     def _crops(self, method: Method, ready: Sequence[Prepared], start: int) -> list[Image | RowError]:
         """Swap as one batch; should that fail, one by one, so that a bad row costs no other."""
-        shapes = {(one.source.shape, one.target.shape) for one in ready}
+        shapes = {(*((part, i.shape) for part, i in one.sources.items()), one.target.shape) for one in ready}
         if len(ready) > 1 and len(shapes) == 1:
             try:
                 return self._call(method, ready)
+            except UsageError:
+                raise
             except Exception:
                 self._set_seed(start)
         results: list[Image | RowError] = []
@@ -211,10 +230,14 @@ class Swapper:
         return results
 
     def _call(self, method: Method, ready: Sequence[Prepared]) -> list[Image | RowError]:
-        source, target = self._tensor([o.source for o in ready]), self._tensor([o.target for o in ready])
+        sources = {part: self._tensor([one.sources[part] for one in ready]) for part in ready[0].sources}
+        target = self._tensor([one.target for one in ready])
         shape = tuple(target.shape)
         with torch.inference_mode():
-            swapped = method.swap(source, target)
+            if "" in sources:
+                swapped = method.swap(sources[""], target)
+            else:
+                swapped = cast(MixingMethod, method).mix(sources, target)
         if not isinstance(swapped, torch.Tensor):
             raise RowError(f"method returned {type(swapped).__name__}, not a tensor")
         if tuple(swapped.shape) != shape:
@@ -226,11 +249,42 @@ class Swapper:
         return torch.from_numpy(np.ascontiguousarray(stack)).to(self.device)
 
 
-def _read(frame: Frame, role: Role) -> Image:
+def sources_of(pair: Pair, spec: MethodSpec) -> dict[str, Frame]:
+    """Part of the identity → the source that a method is given for it; one that gives all has the name ``""``."""
+    if spec.only:
+        part = pair.part(spec.only)
+        if part is None:
+            raise UsageError(f"{spec.name} needs pairs with a part {spec.only!r}; pair {pair.id} has none")
+        return {"": part.frame}
+    return {part.name: part.frame for part in pair.parts} or {"": pair.source}
+
+
+def named_sources(sources: Mapping[str, Frame]) -> str:
+    """All sources in one line: ``a.jpg``, or ``global=a.jpg, local=b.jpg``."""
+    return ", ".join(f"{part}={frame.id}" if part else frame.id for part, frame in sources.items())
+
+
+def role_of(part: str) -> str:
+    """How a source is called in a reason or a note: ``source``, or ``source local``."""
+    return f"source {part}".strip()
+
+
+def check_mixing(spec: MethodSpec, method: AnyMethod) -> None:
+    """Raise `UsageError` when a method cannot mix sources: it has no ``mix`` (``mix_frame`` for whole frames)."""
+    wanted = FrameMixingMethod if spec.template == "none" and not spec.size else MixingMethod
+    if not (spec.only or spec.oracle or isinstance(method, ResultsMethod | wanted)):
+        verb = "mix_frame" if wanted is FrameMixingMethod else "mix"
+        raise UsageError(
+            f"{spec.name} cannot mix several sources: it has no {verb}(sources, target), see docs/plugins.md; "
+            "a protocol that mixes runs it on one source with @global or @local behind its name"
+        )
+
+
+def _read(frame: Frame, role: str) -> Image:
     return _labelled(role, lambda: read_image(frame.path))
 
 
-def _labelled(role: Role, read: Callable[[], T]) -> T:
+def _labelled(role: str, read: Callable[[], T]) -> T:
     try:
         return read()
     except RowError as error:
@@ -242,17 +296,25 @@ def _guarded(make: Callable[[], Image | RowError]) -> Image | RowError:
         return make()
     except RowError as error:
         return error
+    except UsageError:
+        raise
     except Exception as error:
         return RowError(f"method raised {one_line(error)}")
 
 
-def _frame_swap(method: FrameMethod, ready: Prepared) -> Image | RowError:
-    result = method.swap_frame(ready.source.copy(), ready.target.copy())
+def _frame_swap(method: AnyMethod, ready: Prepared) -> Image | RowError:
+    given = {part: image.copy() for part, image in ready.sources.items()}
+    if "" in given:
+        result = cast(FrameMethod, method).swap_frame(given[""], ready.target.copy())
+    else:
+        result = cast(FrameMixingMethod, method).mix_frame(given, ready.target.copy())
     if not isinstance(result, np.ndarray) or result.dtype != np.uint8 or result.ndim != 3 or result.shape[2] != 3:
         kind = f"{result.dtype} {result.shape}" if isinstance(result, np.ndarray) else type(result).__name__
         return RowError(f"method returned {kind}, wanted uint8 {ready.target.shape}")
     # The whole source frame may stand as the swap (the reference source-copy does); nothing else may change the shape.
-    if result.shape != ready.target.shape and not np.array_equal(result, ready.source):
+    if result.shape != ready.target.shape and not any(
+        np.array_equal(result, image) for image in ready.sources.values()
+    ):
         return RowError(f"method returned shape {result.shape}, wanted {ready.target.shape}")
     return result
 

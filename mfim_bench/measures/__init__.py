@@ -59,6 +59,24 @@ MEASURES = (
         summary="RMS over the vertices of the aligned neutral faces fitted to swap and source",
     ),
     MeasureSpec(
+        name="identity@dlib-l2-local",
+        distance=f"{_DISTANCES}:embedding_l2",
+        compares="local",
+        unit="L2 of embeddings",
+        version="1",
+        judge=DLIB,
+        summary="as identity@dlib-l2, from the local source of a mixed identity",
+    ),
+    MeasureSpec(
+        name="shape@vertex-mm-local",
+        distance=f"{_DISTANCES}:shape_rms",
+        compares="local",
+        unit="mm",
+        version="3",
+        judge=FACE3D,
+        summary="as shape@vertex-mm, from the local source of a mixed identity",
+    ),
+    MeasureSpec(
         name="expression@vertex-mm",
         distance=f"{_DISTANCES}:expression_rms",
         compares="target",
@@ -126,6 +144,17 @@ MEASURES = (
         default=True,
         digits=4,
         summary="mean absolute difference from the true swap outside the face region, colours in [0, 1]",
+    ),
+    MeasureSpec(
+        name="error-local@l1",
+        distance=f"{_DISTANCES}:l1_inside",
+        compares="truth",
+        unit="L1",
+        version="1",
+        default=True,
+        digits=4,
+        part="local",
+        summary="as error-inside, where the local source of a mixed identity shows: brows, irises, spots of skin",
     ),
 )
 

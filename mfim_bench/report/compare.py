@@ -11,9 +11,9 @@ import numpy as np
 from tabulate import tabulate
 
 from mfim_bench import statistics
-from mfim_bench.bench.record import Record
+from mfim_bench.bench.record import Record, identities
 from mfim_bench.errors import UsageError
-from mfim_bench.report.table import check_comparable, identities
+from mfim_bench.report.table import check_comparable
 from mfim_bench.statistics import Interval
 
 

@@ -1,9 +1,10 @@
-"""A picture of runs side by side: source | target | each run's swap | truth, a row a pair."""
+"""A picture of runs side by side: source (or sources) | target | each run's swap | truth, a row a pair."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,15 +38,24 @@ def write_grid(path: Path, records: Sequence[Record], pairs: int, side: int) -> 
     if not common:
         raise UsageError("these runs share no pair")
     truth = any(known[name]["truth_path"] for name in common)
-    names = ["source", "target", *(record.method for record in records), *(["truth"] if truth else [])]
+    sources = list(source_paths(known[common[0]]))
+    names = [*sources, "target", *(record.method for record in records), *(["truth"] if truth else [])]
     rows = [_heading(names, side)]
     for name in common[:pairs]:
         pair = known[name]
-        files = [pair["source_path"], pair["target_path"], *(r.folder / "images" / f"{name}.png" for r in records)]
+        given = source_paths(pair)
+        files = [*(given.get(part) for part in sources), pair["target_path"]]
+        files += [r.folder / "images" / f"{name}.png" for r in records]
         files += [pair["truth_path"]] if truth else []
         rows.append(np.concatenate([_tile(file and Path(file), side) for file in files], axis=1))
     write_image(path, np.concatenate(rows), {"Software": "mfim-bench", "Description": "Synthetic: face swaps."})
     return path
+
+
+def source_paths(pair: Mapping[str, Any]) -> dict[str, str]:
+    """Of a manifest's pair: heading → image file; ``source``, or the parts of a mixed identity."""
+    parts = pair.get("parts")  # schema 1 has none
+    return {part["part"]: part["source_path"] for part in parts} if parts else {"source": pair["source_path"]}
 
 
 def _heading(names: Sequence[str], side: int) -> NDArray[np.uint8]:

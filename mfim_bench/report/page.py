@@ -17,6 +17,7 @@ from mfim_bench.bench.parts import Row, write_atomic
 from mfim_bench.bench.record import Record
 from mfim_bench.errors import RowError
 from mfim_bench.media.images import read_image
+from mfim_bench.report.grid import source_paths
 from mfim_bench.report.plots import distribution
 from mfim_bench.report.table import Standing, Table, build, standings
 
@@ -103,7 +104,7 @@ def _tiles(record: Record, table: Table, pictures: Pictures) -> list[Tile]:
             break
         pair = pairs[row["pair"]]
         keys = {
-            "source": pictures.add(pair["source_path"]),
+            **{head: pictures.add(path) for head, path in source_paths(pair).items()},
             "target": pictures.add(pair["target_path"]),
             "swap": pictures.add(str(record.folder / "images" / f"{row['pair']}.png")),
             "truth": pictures.add(pair["truth_path"]),

@@ -12,7 +12,7 @@ from tabulate import tabulate
 
 from mfim_bench import statistics
 from mfim_bench.bench.parts import Row
-from mfim_bench.bench.record import Record
+from mfim_bench.bench.record import Record, identities
 from mfim_bench.errors import UsageError
 from mfim_bench.statistics import Interval
 
@@ -173,11 +173,6 @@ def check_comparable(records: Sequence[Record]) -> None:
 def _interval(rows: Sequence[Row], name: str) -> Interval:
     values = [row[name] for row in rows]
     return statistics.mean_interval(values, *identities(rows))
-
-
-def identities(rows: Sequence[Row]) -> tuple[list[str], list[str]]:
-    """Source and target identities of rows."""
-    return [row["source_identity"] for row in rows], [row["target_identity"] for row in rows]
 
 
 def _best(name: str, records: Sequence[Record], intervals: Sequence[Interval], ranked: Sequence[int]) -> int | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from mfim.export import load as load_model
+from mfim.mixing import assign
 from mfim.model import MFIM
 from mfim.plugin import WEIGHTS
 from mfim_bench import weights
@@ -36,10 +37,12 @@ class MFIMMethod:
         return self._unit(torch.cat([self.model(*row) for row in rows]), target)
 
     @torch.inference_mode()
-    def mix(self, sources: Sequence[Tensor], target: Tensor, cuts: Sequence[int]) -> Tensor:
-        """ID mixing over several sources, each (B, 3, S, S) in [0, 1]; see `mfim.model.MFIM.mix` for ``cuts``."""
-        rows = zip(*(torch.split(self._signed(images), 1) for images in (*sources, target)), strict=True)
-        return self._unit(torch.cat([self.model.mix(row[:-1], row[-1], cuts) for row in rows]), target)
+    def mix(self, sources: Mapping[str, Tensor], target: Tensor) -> Tensor:
+        """ID mixing; see `mfim_bench.method.MixingMethod.mix`. A part is ``global``, ``local`` or an ID level such as
+        ``32``; see `mfim.mixing.assign`."""
+        levels = assign(self.model.id_levels, list(sources))
+        rows = zip(*(torch.split(self._signed(images), 1) for images in (*sources.values(), target)), strict=True)
+        return self._unit(torch.cat([self.model.mix(row[:-1], row[-1], levels) for row in rows]), target)
 
     def _signed(self, images: Tensor) -> Tensor:
         return images.to(self.device, torch.float32) * 2.0 - 1.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -55,30 +55,37 @@ class MFIM(nn.Module):
         rest = Attributes([code[batch:] for code in both.codes], {k: m[batch:] for k, m in both.maps.items()})
         return self.compose([identity], rest)
 
-    def mix(self, sources: Sequence[Tensor], target: Tensor, cuts: Sequence[int]) -> Tensor:
-        """ID mixing: several sources share the identity codes, the first the coarsest ("global"), the last the finest.
+    @property
+    def id_levels(self) -> tuple[int, ...]:
+        """Resolutions whose codes come from the source, rising; 32, 64, ... S."""
+        return tuple(sorted({code.resolution for code in self.synthesis.codes if code.resolution > TARGET_LIMIT}))
+
+    def mix(self, sources: Sequence[Tensor], target: Tensor, levels: Mapping[int, int]) -> Tensor:
+        """ID mixing: several sources share the identity codes.
 
         Args:
             sources: N tensors (B, 3, S, S).
             target: (B, 3, S, S).
-            cuts: N - 1 rising resolutions above 32; source k + 1 gives the codes from ``cuts[k]`` px on. Where
-                global ends and local begins is not known of the paper: `[own choice]` of the caller.
-        """
-        identities = [self.encoder(source, maps=False) for source in sources]
-        return self.compose(identities, self.encoder(target, maps=self.use_maps), cuts)
+            levels: each of `id_levels` → index of the source that gives its codes; see `mfim.mixing.assign`.
 
-    def compose(self, identities: Sequence[Attributes], rest: Attributes, cuts: Sequence[int] = ()) -> Tensor:
-        """Draw from attributes already read; see `mix`."""
-        if len(cuts) != len(identities) - 1:
-            raise ValueError(f"{len(identities)} sources need {len(identities) - 1} cuts, got {len(cuts)}")
-        if list(cuts) != sorted(cuts):
-            raise ValueError(f"cuts must rise, got {list(cuts)}")
+        Raises:
+            ValueError: a level is missing or none of this model's, or a source does not exist or gives nothing.
+        """
+        if set(levels) != set(self.id_levels):
+            raise ValueError(f"levels must be {list(self.id_levels)}, got {sorted(levels)}")
+        if set(levels.values()) != set(range(len(sources))):
+            raise ValueError(f"{len(sources)} sources, but levels come from {sorted(set(levels.values()))}")
+        identities = [self.encoder(source, maps=False) for source in sources]
+        return self.compose(identities, self.encoder(target, maps=self.use_maps), levels)
+
+    def compose(
+        self, identities: Sequence[Attributes], rest: Attributes, levels: Mapping[int, int] | None = None
+    ) -> Tensor:
+        """Draw from attributes already read; see `mix`. Without ``levels`` the first identity gives them all."""
         codes = []
         for index, spec in enumerate(self.synthesis.codes):
-            if spec.resolution <= TARGET_LIMIT:
-                codes.append(rest.codes[index])
-            else:
-                giver = identities[sum(spec.resolution >= cut for cut in cuts)]
-                codes.append(giver.codes[index])
+            ours = spec.resolution <= TARGET_LIMIT
+            giver = rest if ours else identities[levels[spec.resolution] if levels else 0]
+            codes.append(giver.codes[index])
         image: Tensor = self.synthesis(codes, rest.maps)
         return image

@@ -19,7 +19,7 @@ from mfim.method import MFIMMethod, load, load_file
 from mfim.model import MFIM
 from mfim_bench.cli import run_command
 from mfim_bench.errors import UsageError
-from mfim_bench.method import Method
+from mfim_bench.method import Method, MixingMethod
 from mfim_bench.networks.files import EXACT
 
 
@@ -76,7 +76,12 @@ def test_method_keeps_its_contract(file: Path) -> None:
     for batch in (1, 2):
         parts = [method.swap(s, t) for s, t in zip(source.split(batch), target.split(batch), strict=True)]
         torch.testing.assert_close(torch.cat(parts), swapped, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(method.mix([source], target, []), swapped, atol=1e-5, rtol=1e-4)
+    assert isinstance(method, MixingMethod)
+    torch.testing.assert_close(method.mix({"32": source}, target), swapped, atol=1e-5, rtol=1e-4)
+    with pytest.raises(
+        UsageError, match="no part of the identity is called 'global'; this model knows the ID levels 32"
+    ):
+        method.mix({"global": source, "local": source}, target)
 
 
 def test_wrong_files_are_one_line(file: Path, tmp_path: Path) -> None:
@@ -172,5 +177,7 @@ def test_rows_have_the_same_bits_in_any_batch() -> None:
     for size in (1, 7):
         pieces = [method.swap(s, t) for s, t in zip(images[0].split(size), images[1].split(size), strict=True)]
         assert torch.equal(torch.cat(pieces), whole)
-    mixed = method.mix([images[0], images[1]], images[1], [64])
-    assert torch.equal(method.mix([images[0, :1], images[1, :1]], images[1, :1], [64]), mixed[:1])
+    mixed = method.mix({"global": images[0], "local": images[1]}, images[1])
+    one = method.mix({"global": images[0, :1], "local": images[1, :1]}, images[1, :1])
+    assert torch.equal(one, mixed[:1])
+    assert torch.equal(one, method.mix({"64": images[1, :1], "32": images[0, :1]}, images[1, :1]))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from functools import partial
+
 import numpy as np
 import pytest
 import scipy.signal
@@ -187,24 +190,32 @@ def test_style_maps_carry_where_things_are(tiny: Config) -> None:
     assert moved[1][-8:].mean() > 2 * moved[1][:8].mean()
 
 
-def test_mixing(tiny: Config) -> None:
+def test_mixing() -> None:
+    """Every assignment of the ID levels; what a level's giver is changes those codes and no other."""
     torch.manual_seed(0)
-    model = MFIM(config.load("virtual-64", ["model.channel_base=512", "model.channel_limit=8"]).model).eval()
-    first, second, target = torch.randn(3, 1, 3, 64, 64).unbind(0)
+    settings = config.load("virtual-128", ["model.channel_base=512", "model.channel_limit=8"]).model
+    model = MFIM(settings).eval()
+    assert model.id_levels == (32, 64, 128)
+    first, second, third, target = torch.randn(4, 1, 3, 128, 128).unbind(0)
+    close = partial(torch.testing.assert_close, rtol=1e-4, atol=1e-5)
     with torch.no_grad():
-        torch.testing.assert_close(model.mix([first], target, []), model(first, target), rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(model.mix([first, first], target, [64]), model(first, target), rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(
-            model.mix([first, second], target, [32]), model(second, target), rtol=1e-4, atol=1e-5
-        )
-        mixed = model.mix([first, second], target, [64])
-        assert (mixed - model(first, target)).abs().max() > 1e-4
-        assert (mixed - model(second, target)).abs().max() > 1e-4
-        assert model.mix([first, second, target], target, [48, 64]).shape == (1, 3, 64, 64)
-    with pytest.raises(ValueError, match="need 1 cuts"):
-        model.mix([first, second], target, [])
-    with pytest.raises(ValueError, match="rise"):
-        model.mix([first, second, target], target, [64, 32])
+        close(model.mix([first], target, dict.fromkeys(model.id_levels, 0)), model(first, target))
+        close(model.mix([first, first], target, {32: 0, 64: 1, 128: 0}), model(first, target))
+        found = {}
+        for givers in itertools.product(range(3), repeat=3):
+            used = sorted(set(givers))  # sources that give something, in the order of their number
+            levels = {level: used.index(giver) for level, giver in zip(model.id_levels, givers, strict=True)}
+            found[givers] = model.mix([(first, second, third)[k] for k in used], target, levels)
+        close(found[2, 2, 2], model(third, target))
+        for a, b in itertools.combinations(found.values(), 2):
+            assert (a - b).abs().max() > 1e-4
+        swapped = model.mix([second, first], target, {32: 1, 64: 0, 128: 1})
+        close(found[0, 1, 0], swapped)  # the sources' order is nothing, their levels are all
+    with pytest.raises(ValueError, match=r"levels must be \[32, 64, 128\], got \[32, 64\]"):
+        model.mix([first], target, {32: 0, 64: 0})
+    for levels in ({32: 0, 64: 0, 128: 0}, {32: 0, 64: 1, 128: 2}):
+        with pytest.raises(ValueError, match="2 sources, but"):
+            model.mix([first, second], target, levels)
 
 
 def test_style_mixing_cuts_the_codes() -> None:

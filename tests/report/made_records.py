@@ -55,6 +55,7 @@ def write_record(
                 "pair": f"{i:03d}",
                 "source_identity": f"p{i % 20}",
                 "target_identity": f"p{(i * 7 + 3) % 20}",
+                "other_identities": [],
                 IDENTITY: None if bad else identity + noise[i, 0],
                 POSE: None if bad else max(0.0, pose + noise[i, 1]),
                 "reason": "no face found" if bad else None,

@@ -9,9 +9,10 @@ import pytest
 from made_records import IDENTITY, POSE, Make, N
 
 from mfim_bench import statistics
+from mfim_bench.bench.record import identities
 from mfim_bench.errors import UsageError
 from mfim_bench.report.ablation import ONE_RUN, ablation, averaged
-from mfim_bench.report.table import SELF_JUDGED, identities
+from mfim_bench.report.table import SELF_JUDGED
 
 
 def test_a_variant_is_the_mean_of_its_runs_on_the_same_pairs(make: Make) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -22,24 +23,34 @@ def draw_pairs(rng: np.random.Generator, identities: int, n: int) -> tuple[NDArr
     return source, target
 
 
-def test_variance_equals_the_double_sum() -> None:
-    rng = np.random.default_rng(0)
+@pytest.mark.parametrize("roles", [1, 2, 3, 4])
+def test_variance_equals_the_double_sum(roles: int) -> None:
+    """Pairs of an identity with itself, and repeated couples and triples, occur."""
+    rng = np.random.default_rng(roles)
     for seed in range(20):
-        source, target = rng.integers(9, size=(2, 40))  # pairs of an identity with itself and repeated couples occur
-        x = np.random.default_rng(seed).normal(size=40) + 3 * np.arange(9)[target]
+        who = rng.integers(9, size=(roles, 40))
+        x = np.random.default_rng(seed).normal(size=40) + 3 * np.arange(9)[who[-1]]
         e = x - x.mean()
-        shared = (
-            (source[:, None] == source)
-            | (source[:, None] == target)
-            | (target[:, None] == source)
-            | (target[:, None] == target)
-        )
-        groups = len(np.unique([source, target]))
+        shared = np.array([[bool(set(p) & set(q)) for q in who.T] for p in who.T])
+        groups = len(np.unique(who))
         expected = (np.outer(e, e) * shared).sum() / 40**2 * groups / (groups - 1)
         floor = (e**2).sum() * 40 / 39 / 40**2
-        variance, counted = dyadic_variance(e, names(source), names(target))
+        variance, counted = dyadic_variance(e, *map(names, who))
         assert counted == groups
         assert variance == pytest.approx(max(expected, floor), rel=1e-10)
+
+
+def test_a_role_that_repeats_another_changes_nothing() -> None:
+    rng = np.random.default_rng(8)
+    source, target = (names(c) for c in draw_pairs(rng, 12, 50))
+    x = rng.normal(size=50)
+    twice = mean_interval(x, source, target, source)
+    assert dataclasses.astuple(twice) == pytest.approx(dataclasses.astuple(mean_interval(x, source, target)))
+
+
+def test_roles_must_name_every_pair() -> None:
+    with pytest.raises(ValueError, match="3 residuals, but 3, 3, 2"):
+        mean_interval([1.0, 2.0, 3.0], ["a", "b", "c"], ["d", "e", "f"], ["g", "h"])
 
 
 def test_unshared_pairs_give_the_ordinary_standard_error() -> None:
@@ -118,6 +129,36 @@ def test_coverage_full(kind: str, identities: int, n: int) -> None:
     dyadic, by_source = simulate(kind, identities, n, 4000, seed=4)
     print(f"coverage {kind} {identities} identities {n} pairs: dyadic {dyadic:.4f}, by source {by_source:.4f}")
     assert 0.935 <= dyadic <= 0.97
+
+
+def simulate_mixed(identities: int, n: int, repeats: int, seed: int) -> tuple[float, float]:
+    """Share of repeats in which the interval that knows three roles, and the one that knows two, hold the truth."""
+    rng = np.random.default_rng(seed)
+    three = two = 0
+    for _ in range(repeats):
+        who = np.stack([rng.permutation(identities)[:3] for _ in range(n)], 1)
+        a, b, c = rng.normal(size=(3, identities))
+        x = a[who[0]] + b[who[1]] + 2 * c[who[2]] + rng.normal(size=n)
+        whole, part = mean_interval(x, *map(names, who)), mean_interval(x, *map(names, who[:2]))
+        three += whole.low <= 0 <= whole.high
+        two += part.low <= 0 <= part.high
+    return three / repeats, two / repeats
+
+
+def test_mixed_coverage_small() -> None:
+    """300 repeats, an effect of each of three people; leaving the third out covers too little."""
+    three, two = simulate_mixed(60, 200, 300, seed=9)
+    assert three > 0.91
+    assert two < 0.89
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("identities", "n"), [(150, 100), (100, 300)])
+def test_mixed_coverage_full(identities: int, n: int) -> None:
+    three, two = simulate_mixed(identities, n, 4000, seed=10)
+    print(f"coverage {identities} identities {n} mixed pairs: three roles {three:.4f}, two of them {two:.4f}")
+    assert 0.92 <= three <= 0.97
+    assert three > two
 
 
 def simulate_progress(repeats: int, seed: int) -> float:

@@ -1,4 +1,4 @@
-"""``mfim-bench data render | sheet | render-shards | export-head``: make the virtual faces again, and look at them."""
+"""``mfim-bench data render | render-mixing | sheet | render-shards | export-head``: make the virtual faces again."""
 
 from __future__ import annotations
 
@@ -30,6 +30,31 @@ def render(
     folder = dataset.home(split, data)
     in_parallel(dataset.render_split, [(split, folder, w, workers) for w in range(workers)])
     typer.echo(f"{folder}: {dataset.load(data, split).content_hash()}")
+
+
+def render_mixing(
+    split: Annotated[str, typer.Option(help="test or validation.")] = "validation",
+    data: Annotated[
+        Path | None, typer.Option(help="Folder that `data render` filled; default: the user's cache.")
+    ] = None,
+    workers: Workers = 2,
+) -> None:
+    """Render the true mixes of virtual-faces-mixing beside the frames of virtual-faces."""
+    from mfim_bench.errors import UsageError
+    from mfim_protocols.virtual_faces import dataset, mixing
+
+    if split not in mixing.SPLITS:
+        raise UsageError(f"virtual-faces-mixing has no split {split!r}; choose from {', '.join(mixing.SPLITS)}")
+    if split == "test" and data is None:
+        raise UsageError(
+            "the test split ships with the package; to render it again give --data DIR, and compare the pictures"
+        )
+    folder = dataset.home(split, data)
+    if not (folder / "frames").is_dir():
+        where = f" --data {data}" if data is not None else ""
+        raise UsageError(f"{folder} has no frames; make them with `mfim-bench data render --split {split}{where}`")
+    in_parallel(mixing.render_split, [(split, folder, w, workers) for w in range(workers)])
+    typer.echo(f"{folder / 'mixing'}: {mixing.load(data, split).content_hash()}")
 
 
 def render_shards(
@@ -134,6 +159,7 @@ def register(app: typer.Typer) -> None:
     """Add the verbs to ``mfim-bench data``."""
     data = group(app, "data")
     data.command("render")(render)
+    data.command("render-mixing")(render_mixing)
     data.command("render-shards")(render_shards)
     data.command("sheet")(sheet)
     data.command("export-head")(export_head)

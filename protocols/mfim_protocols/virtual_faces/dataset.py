@@ -91,15 +91,15 @@ class VirtualFaces:
         self.folder, self.split = folder, split
         self._pairs = pair_list(split)
 
-    def _frame(self, name: str) -> Frame:
+    def frame(self, name: str) -> Frame:
         return Frame(name, self.folder / "frames" / f"{name}.webp", name.partition("f")[0])
 
     def pairs(self) -> Sequence[Pair]:
         return [
             Pair(
                 id=f"{target}-{source}",
-                source=self._frame(source),
-                target=self._frame(target),
+                source=self.frame(source),
+                target=self.frame(target),
                 truth=self.folder / "truth" / f"{target}-{source}.webp",
                 region=self.folder / "region" / f"{target}-{source}.png",
             )
@@ -168,13 +168,13 @@ def render_split(
             drawn = geometry.portrait(ours) if source is None else geometry.true_swap(record(split, source), ours)
             picture = render.render(drawn, SIZE, SAMPLES)
             if source is not None:
-                _save(fromarray(picture.region), folder / "region" / f"{name}.png", format="PNG", optimize=True)
-            _save(fromarray(picture.image), picture_path, format="WEBP", quality=QUALITY, method=6)
+                save(fromarray(picture.region), folder / "region" / f"{name}.png", format="PNG", optimize=True)
+            save(fromarray(picture.image), picture_path, format="WEBP", quality=QUALITY, method=6)
         if progress is not None:
             progress()
 
 
-def _save(image: Image, path: Path, **options: Any) -> None:
+def save(image: Image, path: Path, **options: Any) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)

@@ -82,6 +82,26 @@ def true_swap(source: Record, target: Record, variant: str = "face") -> Portrait
     return replace(ours, neutral=neutral, identity=a if variant == "skin" else identity)
 
 
+def true_mix(shape: Record, detail: Record, target: Record) -> Portrait:
+    """What a perfect swap of a mixed identity would show: `true_swap` of ``shape`` (the global source), with the local
+    source's brows (form and colour), irises (colour and size), freckles, stubble, moles, blotches and lashes.
+
+    Skin tone, redness and lips stay the target's, as in every true swap; the eyes' form is geometry, so global.
+    """
+    swapped, ours = true_swap(shape, target), detail.identity
+    identity = replace(
+        swapped.identity,
+        brow=ours.brow,
+        brow_colour=ours.brow_colour,
+        iris=ours.iris,
+        iris_size=ours.iris_size,
+        freckles=ours.freckles,
+        stubble=ours.stubble,
+        skin_seed=ours.skin_seed,
+    )
+    return replace(swapped, identity=identity)
+
+
 @dataclass
 class Mesh:
     """Camera space (mm, camera at the origin's +z side).

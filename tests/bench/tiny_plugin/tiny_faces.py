@@ -6,14 +6,14 @@ geometry of the detector's five points.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mfim_bench.hookspecs import hookimpl
 from mfim_bench.measure import JudgeSpec, MeasureSpec
 from mfim_bench.method import MethodSpec
-from mfim_bench.protocol import Frame, Pair, ProtocolSpec
+from mfim_bench.protocol import Frame, Pair, Part, ProtocolSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,8 +58,27 @@ class Tiny:
         return [] if IMAGES.is_dir() else [f"{IMAGES} is missing"]
 
 
+class TinyMixed(Tiny):
+    """A third copy joins each couple as the local source."""
+
+    def pairs(self) -> Sequence[Pair]:
+        frames = {name: Frame(name, IMAGES / f"{name}.png", f"person-{name}") for name in NAMES}
+        mixed = []
+        for number, pair in enumerate(super().pairs()):
+            free = [name for name in frames if name not in (pair.source.id, pair.target.id)]
+            local = frames[free[number % len(free)]]
+            parts = (Part("global", pair.source), Part("local", local, IMAGES / "region.png"))
+            name = f"{pair.source.id}-{local.id}-{pair.target.id}"
+            mixed.append(Pair(name, pair.source, pair.target, pair.truth, pair.region, parts))
+        return mixed
+
+
 def protocol(data: Path | None, split: str) -> Tiny:
     return Tiny(split)
+
+
+def mixed_protocol(data: Path | None, split: str) -> TinyMixed:
+    return TinyMixed(split)
 
 
 class PointsJudge:
@@ -113,8 +132,19 @@ class Blend:
         return result
 
 
+class MixedBlend(Blend):
+    """The mean of all sources and the target; in an unequal share when told to mix."""
+
+    def mix(self, sources: Mapping[str, torch.Tensor], target: torch.Tensor) -> torch.Tensor:
+        from mfim_bench.errors import UsageError
+
+        if set(sources) != {"global", "local"}:
+            raise UsageError(f"blend-mix mixes global and local, not {', '.join(sources)}")
+        return 0.5 * target + 0.3 * sources["global"] + 0.2 * sources["local"]
+
+
 def blend(device: torch.device, argument: str = "") -> Blend:
-    return Blend(argument)
+    return MixedBlend("") if argument == "mix" else Blend(argument)
 
 
 JUDGE = JudgeSpec("tiny-points", "tiny_faces:judge", "1", lineage=("tiny",))
@@ -132,7 +162,18 @@ def mfim_bench_protocols() -> Sequence[ProtocolSpec]:
             domain="tiny",
             splits=("validation", "test"),
             data_required=False,
-        )
+        ),
+        ProtocolSpec(
+            "tiny-mixed",
+            "tiny_faces:mixed_protocol",
+            "1",
+            measures=("tiny-source", "tiny-local", "tiny-target", "tiny-error@l1-local"),
+            references=("target-copy", "source-copy@global", "source-copy@local", "truth"),
+            parts=("global", "local"),
+            domain="tiny",
+            splits=("validation", "test"),
+            data_required=False,
+        ),
     ]
 
 
@@ -140,6 +181,8 @@ def mfim_bench_protocols() -> Sequence[ProtocolSpec]:
 def mfim_bench_measures() -> Sequence[MeasureSpec]:
     return [
         MeasureSpec("tiny-source@points", "tiny_faces:distance", "source", "1", "1", JUDGE, default=True),
+        MeasureSpec("tiny-local@points", "tiny_faces:distance", "local", "1", "1", JUDGE),
+        MeasureSpec("tiny-error@l1-local", "tiny_faces:pixels", "truth", "level", "1", digits=1, part="local"),
         MeasureSpec("tiny-target@points", "tiny_faces:distance", "target", "1", "1", JUDGE, default=True),
         MeasureSpec("tiny-error@l1", "tiny_faces:pixels", "truth", "level", "1", default=True, digits=1),
     ]
@@ -155,4 +198,5 @@ def mfim_bench_methods() -> Sequence[MethodSpec]:
         spec(""),
         *(spec(t) for t in ("nan", "range", "shape", "raise")),
         spec("self", trained_with=("tiny-points",)),
+        spec("mix"),
     ]
