@@ -188,6 +188,9 @@ def _mixing(
     other = source.roll(1, 0)
     try:
         same, fine, coarse = mix(source, source), mix(source, other), mix(other, source)
+    except UsageError as error:  # such as a model whose identity has one level only
+        yield Finding("note", "mixes", f"does not mix global and local: {one_line(error)}")
+        return
     except Exception as error:
         yield Finding("FAIL", "mixes", f"mix of the parts global and local raised {one_line(error)}")
         return

@@ -46,7 +46,7 @@ class MixingMethod(Protocol):
         Args:
             sources: name of a part of the identity → who gives it, float32 RGB in [0, 1], (B, 3, S, S). Every mixing
                 method knows the parts ``global`` (the coarse one: the face's shape) and ``local`` (the fine one: eyes,
-                brows, skin); it may know others.
+                brows, skin); it may know others. A model that cannot part its identity refuses both.
             target: the same shape and range.
 
         Returns:

@@ -108,6 +108,10 @@ class Other(Base):
     def mix(self, sources, target): return sources["local"]
 class Raises(Base):
     def mix(self, sources, target): return sources["eyes"]
+class Whole(Base):
+    def mix(self, sources, target):
+        from mfim_bench.errors import UsageError
+        raise UsageError("no part is called 'global'")
 class Shape(Base):
     def mix(self, sources, target): return target[:1]
 """
@@ -119,6 +123,7 @@ class Shape(Base):
         ("Good", "ok", ["parts global and local"]),
         ("Deaf", "note", ["parts global and local", "the local source changes nothing"]),
         ("Other", "note", ["parts global and local", "differs from its swap by", "the global source changes nothing"]),
+        ("Whole", "note", ["does not mix global and local: no part is called 'global'"]),
         ("Raises", "FAIL", ["raised KeyError: 'eyes'"]),
         ("Shape", "FAIL", ["another shape than (3, 3, 32, 32)"]),
         ("Base", "", []),

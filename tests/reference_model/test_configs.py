@@ -26,7 +26,11 @@ DIFFERENCES: dict[str, dict[str, Any]] = {
     "ablation-no-maps": NO_MAPS,
     "ablation-no-3dmm": NO_3DMM,
     "ablation-neither": NO_MAPS | NO_3DMM,
-    "ablation-no-truth": {"swap.true": 0.0},
+    "ablation-no-truth": {"swap.true": 0.0}
+    | {
+        f"swap.weights.{name}": value
+        for name, value in {"id": 15, "recon": 30, "adv": 2, "shape": 0.2, "exp": 3}.items()
+    },
     "ablation-frozen": {"swap.generator": "frozen"},
 }
 
