@@ -189,7 +189,7 @@ def _mixing(
     try:
         same, fine, coarse = mix(source, source), mix(source, other), mix(other, source)
     except UsageError as error:  # such as a model whose identity has one level only
-        yield Finding("note", "mixes", f"does not mix global and local: {one_line(error)}")
+        yield Finding("note", "mixes", f"does not mix global and local: {error}")
         return
     except Exception as error:
         yield Finding("FAIL", "mixes", f"mix of the parts global and local raised {one_line(error)}")
