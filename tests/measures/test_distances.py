@@ -30,10 +30,21 @@ def test_specs_are_whole() -> None:
         assert callable(resolve(measure.distance))
         if measure.judge is not None:
             assert set(measure.judge.weights) <= catalogue
-    partners = {m.family: m.compares for m in MEASURES}
-    assert partners["identity"] == partners["shape"] == "source"
-    assert partners["expression"] == partners["pose"] == partners["pose-hn"] == "target"
-    assert partners["error-inside"] == partners["error-outside"] == "truth"
+    partners = {
+        "identity": {"source", "local"},  # local: where an identity is mixed
+        "shape": {"source", "local"},
+        "expression": {"target"},
+        "pose": {"target"},
+        "pose-hn": {"target"},
+        "error-inside": {"truth"},
+        "error-outside": {"truth"},
+        "error-local": {"truth"},
+    }
+    assert {family: {m.compares for m in MEASURES if m.family == family} for family in partners} == partners
+    assert all(
+        (m.compares == "local") == m.name.endswith("-local") for m in MEASURES if m.family in ("identity", "shape")
+    )
+    assert {m.family for m in MEASURES} == set(partners)
 
 
 def test_embedding_l2() -> None:

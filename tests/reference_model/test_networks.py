@@ -61,7 +61,7 @@ def test_other_sizes_are_refused(size: int) -> None:
         Synthesis(size)
 
 
-DIVIDERS = {"virtual-64": (2, 4, 8, 16), "virtual-128": (4, 8, 16), "ffhq-256": (4, 8, 16), "ffhq-1024": (4, 8, 16)}
+DIVIDERS = {"virtual-64": (1, 2, 4, 8, 16), "virtual-128": (4, 8, 16), "ffhq-256": (4, 8, 16), "ffhq-1024": (4, 8, 16)}
 DIVIDERS |= {name: DIVIDERS["virtual-64"] for name in config.names() if name.startswith("ablation-")}
 
 
