@@ -13,14 +13,14 @@ from mfim_bench.weights import WeightsSpec
 if TYPE_CHECKING:
     import typer
 
-VERSION = "0.3.0"
+VERSION = "0.4.0"
 PAPER = (
     "Sanghyeon Na. MFIM: Megapixel Facial Identity Manipulation. ECCV 2022, pp. 143-159. "
     "doi 10.1007/978-3-031-19778-9_9. Written from the paper"
 )
 WEIGHTS = WeightsSpec(
     name="mfim-virtual-64",
-    sha256="6e1bee045bdb81ee7d9f4b1e56e7a63c7e7f5940a28044714d012f5917fee32f",
+    sha256="ff9c7ef6c2a6709fc7777ffb5f5a444e0500cbb64b83ebeda09039d1f076620d",
     package="mfim:weights/mfim-virtual-64.safetensors",
     licence="Apache-2.0",
     summary="MFIM at 64 px, trained on virtual faces; card: docs/cards/mfim.md",
