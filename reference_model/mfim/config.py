@@ -11,9 +11,9 @@ import tomllib
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mfim_bench.errors import UsageError
 
@@ -131,6 +131,14 @@ class SwapConfig(Part):
     guard_from: int
     guard_progress: float
     guard_patience: int = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _shares(self) -> Self:
+        if self.same_identity + self.true > 1:
+            raise ValueError(
+                f"same_identity + true are shares of one batch, not {self.same_identity + self.true:g} of it"
+            )
+        return self
 
 
 class Config(Part):

@@ -99,6 +99,7 @@ def test_files_extend_files_beside_them_and_bundled_ones(tmp_path: Path) -> None
         ('extends = "virtual-64"\nname = "a"', r"a\.toml: summary: Field required"),
         ('extends = "virtual-64"\nname = "a"\nsummary = ""\nmodel = 3', r"a\.toml: model: "),
         ('extends = "virtual-64"\nname = "a"\nsummary = ""\n[swap]\nstep = 3', r"a\.toml: swap\.step: Extra inputs"),
+        ('extends = "virtual-64"\nname = "a"\nsummary = ""\n[swap]\ntrue = 0.9', "shares of one batch, not 1.15 of it"),
     ],
 )
 def test_a_wrong_extension_is_one_line(tmp_path: Path, text: str, message: str) -> None:

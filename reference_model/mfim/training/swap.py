@@ -205,8 +205,9 @@ def train(
         table = supervision.table(faces, out / "cache").to(host.device)
     validation = Validation.build(held_out, supervision)
     sampler = Sampler(faces.identity, config.seed, faces.onto)
-    same, true = round(setup.same_identity * setup.batch), round(setup.true * setup.batch)
-    known = same + true
+    same = round(setup.same_identity * setup.batch)
+    known = round((setup.same_identity + setup.true) * setup.batch)
+    true = known - same
 
     def keep() -> None:
         sums = means.collect()
