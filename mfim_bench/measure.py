@@ -27,7 +27,8 @@ class Judge(Protocol):
 
         Args:
             images: N frames, uint8 RGB (H, W, 3); sizes may differ.
-            faces: the face found in each frame (box and five points in pixels of that frame).
+            faces: the face found in each frame (box and five points in pixels of that frame), or the target's for a
+                judge that is `JudgeSpec.aligned_by` it. A judge with ``needs_face=False`` must not read them.
 
         Returns:
             Named float32 arrays whose first axis is N. They are cached by the frame's content and the judge's version.
@@ -45,6 +46,9 @@ class JudgeSpec:
         version: changes whenever a feature could change (weights, crop, normalisation).
         lineage: kinds of data that trained it, e.g. ``"virtual-faces"``; the protocol's domain among them = in-domain.
         weights: names in the weights catalogue.
+        aligned_by: whose face aligns a swapped frame: its own, or that found in the target frame, which is many public
+            scripts' habit. Sources and targets are aligned by their own.
+        needs_face: False for a judge that takes the frame as it is; then a frame without a face is no failure.
         card: path of its card inside the repository or package, or an address.
     """
 
@@ -54,11 +58,17 @@ class JudgeSpec:
     lineage: tuple[str, ...] = ()
     weights: tuple[str, ...] = ()
     card: str = ""
+    aligned_by: Literal["own", "target"] = "own"
+    needs_face: bool = True
 
 
 JudgeFactory: TypeAlias = "Callable[[torch.device], Judge]"
 Distance: TypeAlias = "Callable[[Features, Features], NDArray[np.float64]]"
 """(features of N swaps, features of their N partners) -> N distances."""
+GalleryDistance: TypeAlias = "Callable[[Features, Features, Sequence[str], Sequence[str]], NDArray[np.float64]]"
+"""(features of N swaps, features of M gallery frames, their M identities, the N identities wanted) -> N values."""
+SetDistance: TypeAlias = "Callable[[Features, Features], float]"
+"""(features of N swaps, features of M frames they are compared with) -> one number for the whole run."""
 PixelDistance: TypeAlias = "Callable[[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]], float]"
 """(swapped frame, partner frame, region mask; all of one size) -> distance. For measures without a judge."""
 
@@ -69,11 +79,14 @@ class MeasureSpec:
 
     Attributes:
         name: ``family@variant``.
-        distance: ``"module:attr"`` of a `Distance`, or of a `PixelDistance` when ``judge`` is None.
+        distance: ``"module:attr"`` of a `Distance`, or of a `PixelDistance` when ``judge`` is None; of a
+            `GalleryDistance` or `SetDistance` where ``over`` says so.
         compares: whom the swap is compared with.
         unit: of the distance.
         version: changes whenever the number could (the judge's version is recorded beside it).
         judge: the network; None = compares pixels within and outside the pair's region mask.
+        over: what one value is of: a pair; a pair among all frames of the protocol's gallery (identity retrieval); or
+            the set of all swaps (FID), which has no rows and no dyadic interval.
         part: of a mixed identity, the part whose region mask a measure without a judge takes; empty = the pair's own.
         default: the bare family name means this variant.
         lower_is_better: direction.
@@ -92,6 +105,7 @@ class MeasureSpec:
     digits: int = 3
     summary: str = ""
     part: str = ""
+    over: Literal["pair", "gallery", "set"] = "pair"
 
     @property
     def family(self) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from mfim_bench.protocol import Pair
+    from mfim_bench.protocol import Frame, Pair
 
 Template: TypeAlias = Literal["ffhq", "arcface", "none"]
 """How a frame is cut before the method sees it; see `mfim_bench.faces.templates`. ``none`` = the whole frame."""
@@ -94,8 +94,8 @@ class FrameMixingMethod(Protocol):
 class ResultsMethod(Protocol):
     """Swaps made elsewhere, looked up by pair. Its spec says ``size=0`` and ``template="none"``."""
 
-    def result(self, pair: Pair) -> Path:
-        """The image file of this pair's swapped frame.
+    def result(self, pair: Pair) -> Path | Frame:
+        """The image file of this pair's swapped frame, or a frame of a video.
 
         Raises:
             RowError: there is none, or more than one.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias, runtime_checkable
 from typing import Protocol as TypingProtocol
-from typing import TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,13 +15,15 @@ class Frame:
 
     Attributes:
         id: unique within the protocol, safe as a file name.
-        path: the image file.
+        path: the image file, or the video where ``index`` is given.
         identity: who is shown; statistics treat pairs that share an identity, in either role, as dependent.
+        index: number of the frame in the video, from 0 in the order in which frames are shown. None for an image.
     """
 
     id: str
     path: Path
     identity: str
+    index: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,30 @@ class Pair:
         return next((part for part in self.parts if part.name == name), None)
 
 
+@dataclass(frozen=True, slots=True)
+class DataCheck:
+    """What a copy of a data set holds.
+
+    Attributes:
+        present: what is there, one line a kind (``videos c23: 1000 of 1000``).
+        problems: what is missing or broken, one line each; empty when complete.
+        unrecognised: files and folders that are no part of the data set, relative to its folder.
+    """
+
+    present: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    unrecognised: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class CheckedProtocol(TypingProtocol):
+    """A protocol that knows its data set well enough to say more than what is missing."""
+
+    def check(self, deep: bool) -> DataCheck:
+        """Look at the copy of the data: names and sizes alone, or (``deep``) every file opened and decoded."""
+        ...
+
+
 class Protocol(TypingProtocol):
     """A protocol with its data at hand."""
 
@@ -100,6 +126,8 @@ class ProtocolSpec:
             itself, the same method given one part's source alone is scored as ``NAME@PART``.
         domain: name of the kind of data; a judge whose lineage holds it is marked in-domain.
         splits: the first is the default.
+        gallery: the frames among which identity retrieval looks for a swap's nearest: those of the pairs' sources,
+            targets, or both; each once. A hit is a frame of the source's identity.
         data_required: ``--data`` must be given.
         licence: of the data.
         citation: a reference a paper can print.
@@ -114,6 +142,7 @@ class ProtocolSpec:
     parts: tuple[str, ...] = ()
     domain: str = ""
     splits: tuple[str, ...] = ("test",)
+    gallery: Literal["sources", "targets", "both"] = "both"
     data_required: bool = True
     licence: str = "unknown"
     citation: str = ""

@@ -39,6 +39,9 @@ class WeightsSpec:
             importing the package. Empty = the user must add the file (``mfim-bench weights add``).
         filename: name of the file in the cache when it does not ship with a package.
         url: where the user can get it; never fetched without being asked for.
+        loader: ``"module:attr"`` of a callable ``(path: Path) -> torch.nn.Module`` that reads the file strictly, with a
+            UsageError that lists what is missing, unexpected or of another shape. ``weights add`` calls it before it
+            takes a file. Empty = any file is taken.
         licence: SPDX id or a phrase.
         summary: one line.
     """
@@ -48,6 +51,7 @@ class WeightsSpec:
     package: str = ""
     filename: str = ""
     url: str = ""
+    loader: str = ""
     licence: str = "unknown"
     summary: str = ""
 
