@@ -22,9 +22,9 @@ from mfim_bench.measure import JudgeSpec, MeasureSpec
 from mfim_bench.method import MethodSpec
 from mfim_bench.protocol import Pair, ProtocolSpec
 
-SCHEMA = 2
-"""Of manifests and rows; 2 has the identities of further sources. Records of `READABLE` schemas can be read."""
-READABLE = (1, 2)
+SCHEMA = 3
+"""Of manifests and rows; 2 has the identities of further sources, 3 measures over galleries and sets. Records of `READABLE` schemas can be read."""
+READABLE = (1, 2, 3)
 FLOORS = ("bench", "measures", "networks", "faces", "media", "adapters", "references.py")
 """Of this package; the rest (command line, report) cannot change a number."""
 PROSE = {"summary", "licence", "citation", "with_argument", "variant"}
@@ -99,6 +99,7 @@ def judge_inputs(judge: JudgeSpec, device: str) -> dict[str, Any]:
         "name": judge.name,
         "factory": judge.factory,
         "version": judge.version,
+        "aligned_by": judge.aligned_by,
         "weights": weights_hashes(judge.weights),
         "code": {name: code_hash(name) for name in sorted({"mfim_bench", _module(judge.factory)})},
         "libraries": library_versions(),
@@ -132,7 +133,8 @@ def run_inputs(
     code = {"mfim_bench", _module(method.factory), *(_module(m.distance) for m in measures)}
     return {
         "schema": SCHEMA,
-        "protocol": {"name": protocol.name, "version": protocol.version, "split": split, "content": content},
+        "protocol": {"name": protocol.name, "version": protocol.version, "split": split, "content": content,
+                     "gallery": protocol.gallery if any(m.over == "gallery" for m in measures) else None},
         "pairs": {
             "count": len(pairs),
             "hash": digest([_pair(pair) for pair in pairs]),
@@ -141,7 +143,7 @@ def run_inputs(
         | {"weights": weights_hashes(method.weights)},
         "measures": [
             {"name": m.name, "version": m.version, "distance": m.distance, "compares": m.compares,
-             "part": m.part, "judge": m.judge.name if m.judge else None}
+             "part": m.part, "over": m.over, "judge": m.judge.name if m.judge else None}
             for m in measures
         ],
         "judges": {name: judge_inputs(judge, device) for name, judge in sorted(judges.items())},
