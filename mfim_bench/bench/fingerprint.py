@@ -20,6 +20,7 @@ from typing import Any
 from mfim_bench import weights
 from mfim_bench.measure import JudgeSpec, MeasureSpec
 from mfim_bench.method import MethodSpec
+from mfim_bench.plugins import resolve
 from mfim_bench.protocol import Pair, ProtocolSpec
 
 SCHEMA = 3
@@ -131,7 +132,7 @@ def run_inputs(
 ) -> dict[str, Any]:
     """Every input of a run that can change a number."""
     judges = {m.judge.name: m.judge for m in measures if m.judge is not None}
-    code = {"mfim_bench", _module(method.factory), *(_module(m.distance) for m in measures)}
+    code = {"mfim_bench", _module(method.factory), _module(method.content), *(_module(m.distance) for m in measures)}
     return {
         "schema": SCHEMA,
         "protocol": {"name": protocol.name, "version": protocol.version, "split": split, "content": content,
@@ -141,7 +142,8 @@ def run_inputs(
             "hash": digest([_pair(pair) for pair in pairs]),
         },
         "method": {k: v for k, v in asdict(method).items() if k not in PROSE}
-        | {"weights": weights_hashes(method.weights)},
+        | {"weights": weights_hashes(method.weights)}
+        | {"content": resolve(method.content)(pairs, method.argument) if method.content else ""},
         "measures": [
             {"name": m.name, "version": m.version, "distance": m.distance, "compares": m.compares,
              "part": m.part, "over": m.over, "judge": m.judge.name if m.judge else None}
