@@ -20,11 +20,14 @@ from numpy.typing import NDArray
 
 from mfim_bench.bench import fingerprint
 from mfim_bench.bench.cache import Arrays, FeatureCache
+from mfim_bench.bench.frames import FrameStore
+from mfim_bench.bench.progress import Progress
 from mfim_bench.errors import RowError
 from mfim_bench.faces.detect import Detector, Face
 from mfim_bench.measure import Judge, JudgeSpec
 from mfim_bench.media.images import content_hash, read_image
 from mfim_bench.plugins import load_judge, one_line
+from mfim_bench.protocol import Frame
 
 if TYPE_CHECKING:
     from mfim_bench.measure import Features
@@ -36,10 +39,11 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One image: its content hash and the face in it."""
+    """One image: its content hash, the face in it, and its width and height in pixels."""
 
     hash: str
     face: Face | None
+    size: tuple[int, int]
 
 
 class Eyes:
@@ -51,12 +55,20 @@ class Eyes:
         device_name: how the fingerprint names it.
         cache: of faces and features.
         workers: threads of `map`.
+        frames: of videos; None where there are none.
     """
 
     def __init__(
-        self, judges: Sequence[JudgeSpec], device: torch.device, device_name: str, cache: FeatureCache, workers: int
+        self,
+        judges: Sequence[JudgeSpec],
+        device: torch.device,
+        device_name: str,
+        cache: FeatureCache,
+        workers: int,
+        frames: FrameStore | None = None,
     ) -> None:
         self.workers = workers
+        self.frames = frames
         self._judges = {judge.name: judge for judge in judges}
         self._device = device
         self._cache = cache
@@ -72,6 +84,29 @@ class Eyes:
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         """``function`` of each item, on the threads, in order."""
         return self._pool.map(function, items)
+
+    def file(self, image: Frame | Path) -> Path:
+        """The image file of a frame.
+
+        Raises:
+            RowError: it is a video's that could not be decoded.
+        """
+        if isinstance(image, Path):
+            return image
+        if image.index is None:
+            return image.path
+        if self.frames is None:
+            raise RowError(f"{image.path.name} is a video, where images were expected")
+        return self.frames.file(image)
+
+    def fetch(self, frames: Iterable[Frame]) -> None:
+        """Decode what is missing of the videos' frames, several videos at a time; reasons are told by `file`."""
+        todo = self.frames.missing(frames) if self.frames else {}
+        if self.frames and todo:
+            fetch = self.frames.fetch
+            with Progress("videos: decode", len(todo)) as progress:
+                for _ in self.map(lambda item: fetch(*item), todo.items()):
+                    progress.advance(1)
 
     def hash_of(self, path: Path) -> tuple[str, Image | None]:
         """Content hash of an image file; the image too when it had to be read."""
@@ -101,13 +136,19 @@ class Eyes:
         image = read if image is None else image
         arrays = self._cache.get(self._detector_key, hashed)
         if arrays is None:
-            found = self._detector().detect([read_image(path) if image is None else image])[0]
-            arrays = _pack(found)
+            image = read_image(path) if image is None else image
+            arrays = _pack(self._detector().detect([image])[0], image)
             self._cache.put(self._detector_key, hashed, arrays)
-        return Seen(hashed, _unpack(arrays))
+        return _unpack(hashed, arrays)
 
-    def features(self, path: Path, judges: Sequence[str], role: str) -> dict[str, Features]:
+    def features(self, path: Path, judges: Sequence[str], role: str, target: Path | None = None) -> dict[str, Features]:
         """Features by each named judge, every array (1, …).
+
+        Args:
+            path: of the image.
+            judges: their names.
+            role: of the image, for reasons.
+            target: of a swapped frame: the target frame, whose face aligns it for judges that are ``aligned_by`` it.
 
         Raises:
             RowError: the file cannot be read, no face is in it, or a judge failed or gave values that are not finite.
@@ -116,23 +157,37 @@ class Eyes:
             hashed, image = self.hash_of(path)
             known: dict[str, Features] = {}
             for name in judges:
-                arrays = self._cache.get(self._judge_keys[name], hashed)
+                by = self.look(target) if target and self._judges[name].aligned_by == "target" else None
+                key = f"{self._judge_keys[name]}@{by.hash}" if by else self._judge_keys[name]
+                arrays = self._cache.get(key, hashed)
                 if arrays is None:
                     image = read_image(path) if image is None else image
-                    arrays = self._judge(name, image, self.look(path, image).face)
-                    self._cache.put(self._judge_keys[name], hashed, arrays)
+                    arrays = self._judge(name, image, self._face(name, path, image, by))
+                    self._cache.put(key, hashed, arrays)
                 known[name] = cast("Features", arrays)
             return known
         except RowError as error:
             raise RowError(f"{role}: {error}") from error
 
-    def _judge(self, name: str, image: Image, face: Face | None) -> Arrays:
+    def _face(self, judge: str, path: Path, image: Image, by: Seen | None) -> Face | None:
+        """The face that a judge is given; None for one that needs none.
+
+        A swap of another size than its target, such as source-copy's, cannot be aligned by the target's face.
+        """
+        if not self._judges[judge].needs_face:
+            return None
+        if by is not None and by.size != (image.shape[1], image.shape[0]):
+            by = None
+        face = (by or self.look(path, image)).face
         if face is None:
-            raise RowError("no face found")
+            raise RowError("no face found in its target" if by else "no face found")
+        return face
+
+    def _judge(self, name: str, image: Image, face: Face | None) -> Arrays:
         judge = self._loaded(name)
         try:
             with torch.inference_mode():
-                features = judge.features([image], [face])
+                features = judge.features([image], [cast(Face, face)])
         except RowError:
             raise
         except Exception as error:
@@ -165,11 +220,11 @@ def one_core() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _pack(face: Face | None) -> Mapping[str, NDArray[np.generic]]:
+def _pack(face: Face | None, image: Image) -> Mapping[str, NDArray[np.generic]]:
+    size = {"size": np.asarray(image.shape[1::-1], np.int64)}
     if face is None:
-        return {"found": np.zeros(1, np.uint8)}
-    return {
-        "found": np.ones(1, np.uint8),
+        return size
+    return size | {
         "box": np.asarray(face.box, np.float32),
         "points": np.asarray(face.points, np.float32),
         "probability": np.asarray([face.probability], np.float64),
@@ -177,12 +232,14 @@ def _pack(face: Face | None) -> Mapping[str, NDArray[np.generic]]:
     }
 
 
-def _unpack(arrays: Arrays) -> Face | None:
-    if not arrays["found"][0]:
-        return None
-    return Face(
+def _unpack(hashed: str, arrays: Arrays) -> Seen:
+    width, height = (int(side) for side in arrays["size"])
+    if "box" not in arrays:
+        return Seen(hashed, None, (width, height))
+    face = Face(
         box=arrays["box"].astype(np.float32),
         points=arrays["points"].astype(np.float32),
         probability=float(arrays["probability"][0]),
         others=int(arrays["others"][0]),
     )
+    return Seen(hashed, face, (width, height))

@@ -45,8 +45,13 @@ class Record:
 
     @property
     def measures(self) -> Mapping[str, Mapping[str, Any]]:
-        """name → unit, digits, direction, version, judge, marks; in the order asked for."""
-        return {measure["name"]: measure for measure in self.manifest["measures"]}
+        """name → unit, digits, direction, version, judge, marks; in the order asked for. Those that rows have."""
+        return {m["name"]: m for m in self.manifest["measures"] if m.get("over") != "set"}
+
+    @property
+    def sets(self) -> Mapping[str, Mapping[str, Any]]:
+        """As `measures`, of those that are one number a run; the numbers stand in ``summary["whole"]``."""
+        return {m["name"]: m for m in self.manifest["measures"] if m.get("over") == "set"}
 
     @property
     def data_hash(self) -> str:
@@ -75,7 +80,7 @@ class Record:
         if manifest.get("status") != "complete":
             raise UsageError(f"{folder} is not finished; repeat the command that started it")
         try:
-            rows = read_parts(folder / "parts", "score")
+            rows = read_parts(folder / "parts", "whole") or read_parts(folder / "parts", "score")
             summary = json.loads((folder / "summary.json").read_bytes())
         except (OSError, ValueError) as error:
             raise UsageError(f"{folder} is damaged ({error}); delete it and run again") from error

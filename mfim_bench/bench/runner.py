@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,21 +16,24 @@ from typing import Any
 
 import torch
 
+from mfim_bench import weights
 from mfim_bench.bench import fingerprint
 from mfim_bench.bench.cache import FeatureCache
 from mfim_bench.bench.eyes import Eyes
-from mfim_bench.bench.parts import write_json
+from mfim_bench.bench.frames import FrameStore
+from mfim_bench.bench.parts import score_schema, write_json, write_part
 from mfim_bench.bench.progress import Progress
 from mfim_bench.bench.record import Record
 from mfim_bench.bench.scoring import Scorer, partner, region_of
 from mfim_bench.bench.settings import RunSettings
 from mfim_bench.bench.summary import summarise
 from mfim_bench.bench.swapping import Swapper, check_mixing
-from mfim_bench.errors import UsageError
+from mfim_bench.bench.whole import Whole
+from mfim_bench.errors import RowError, UsageError
 from mfim_bench.measure import JudgeSpec, MeasureSpec
-from mfim_bench.method import AnyMethod, MethodSpec
+from mfim_bench.method import AnyMethod, MethodSpec, ResultsMethod
 from mfim_bench.plugins import Registry, given_only, load_method, load_protocol
-from mfim_bench.protocol import Pair, ProtocolSpec
+from mfim_bench.protocol import Frame, Pair, ProtocolSpec
 
 AT_SIZE = ("target-copy", "truth")
 """References also made at the method's own size: what its resolution alone costs, and the ends of *progress*."""
@@ -46,6 +49,7 @@ class Plan:
     content: str
     pairs: Sequence[Pair]
     measures: Sequence[MeasureSpec]
+    skipped: Mapping[str, str]
     methods: Sequence[MethodSpec]
     device: torch.device
     device_name: str
@@ -77,7 +81,7 @@ def make_plan(settings: RunSettings, registry: Registry) -> Plan:
     """Look up every name and read the pair list, before anything is made."""
     method = registry.method(settings.method)
     protocol = registry.protocol(settings.protocol)
-    measures = _measures(settings.measures or protocol.measures, registry)
+    measures, skipped = _measures(settings, protocol, registry)
     beside = _references(method, protocol, registry) if settings.references else []
     if settings.batch_size < 1:
         raise UsageError(f"--batch-size must be at least 1, not {settings.batch_size}")
@@ -101,15 +105,30 @@ def make_plan(settings: RunSettings, registry: Registry) -> Plan:
         content=opened.content_hash(),
         pairs=pairs,
         measures=measures,
+        skipped=skipped,
         methods=[method, *beside],
         device=device,
         device_name=device_name,
     )
 
 
-def _measures(names: Sequence[str], registry: Registry) -> list[MeasureSpec]:
-    specs = {spec.name: spec for spec in (registry.measure(name) for name in names)}
-    return list(specs.values())
+def _measures(
+    settings: RunSettings, protocol: ProtocolSpec, registry: Registry
+) -> tuple[list[MeasureSpec], dict[str, str]]:
+    """The measures whose weights are here; and of those left out, name → why."""
+    specs = {spec.name: spec for spec in map(registry.measure, settings.measures or protocol.measures)}
+    lacking: dict[str, str] = {}
+    for spec in specs.values():
+        for name in spec.judge.weights if spec.judge else ():
+            if trouble := weights.problem(registry.weights.named(name)):
+                lacking.setdefault(spec.name, trouble)
+    if lacking and not settings.skip_missing:
+        first, trouble = next(iter(lacking.items()))
+        others = f" (and {len(lacking) - 1} more measures lack theirs)" if len(lacking) > 1 else ""
+        raise UsageError(f"measure {first}: {trouble}{others}; --skip-missing measures the rest")
+    if len(lacking) == len(specs):
+        raise UsageError(f"no measure is left: {next(iter(lacking.values()))}")
+    return [spec for spec in specs.values() if spec.name not in lacking], lacking
 
 
 def _references(method: MethodSpec, protocol: ProtocolSpec, registry: Registry) -> list[MethodSpec]:
@@ -179,7 +198,12 @@ class Workshop:
             plan = self.plan
             self._cache = FeatureCache(self.out / "features.sqlite")
             workers = plan.settings.workers or (1 if plan.device.type == "cuda" else min(4, os.cpu_count() or 1))
-            self._eyes = Eyes(plan.judges, plan.device, plan.device_name, self._cache, workers)
+            store = FrameStore(self.out / "frames")
+            self._eyes = Eyes(plan.judges, plan.device, plan.device_name, self._cache, workers, store)
+            frames = (
+                frame for pair in plan.pairs for frame in (pair.source, pair.target, *(p.frame for p in pair.parts))
+            )
+            self._eyes.fetch(frames)
         return self._eyes
 
     def record(self, spec: MethodSpec) -> Record:
@@ -203,22 +227,32 @@ class Workshop:
             manifest = self._manifest(spec, inputs, mark)
             _write(folder, manifest)
             self._log_scoring(manifest)
-            rows = self._make(spec, method, folder)
+            rows, whole = self._make(spec, method, folder)
             order = {pair.id: index for index, pair in enumerate(self.plan.pairs)}
             rows.sort(key=lambda row: order[row["pair"]])
-            write_json(folder / "summary.json", summarise(manifest, rows))
+            write_json(folder / "summary.json", summarise(manifest, rows, whole))
             write_json(folder / "manifest.json", manifest | {"status": "complete"})
         return Record.load(folder)
 
-    def _make(self, spec: MethodSpec, method: AnyMethod, folder: Path) -> list[dict[str, Any]]:
+    def _make(
+        self, spec: MethodSpec, method: AnyMethod, folder: Path
+    ) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+        """All rows, and what `Whole.run` says."""
         plan, total = self.plan, len(self.plan.pairs)
+        if isinstance(method, ResultsMethod) and spec.template == "none":
+            self.eyes.fetch(_results(method, plan.pairs))
         with _exact_arithmetic():
             swapper = Swapper(spec, method, plan.device, self.eyes, plan.settings.batch_size, plan.settings.seed)
             with Progress(f"{spec.name}: swap", total) as progress:
                 swaps = swapper.run(plan.pairs, folder, progress.advance)
             del swapper
             with Progress(f"{spec.name}: score", total) as progress:
-                return Scorer(plan.measures, self.eyes).run(plan.pairs, swaps, folder, progress.advance)
+                rows = Scorer(plan.measures, self.eyes).run(plan.pairs, swaps, folder, progress.advance)
+            whole = Whole(plan.measures, self.eyes, plan.protocol.gallery).run(plan.pairs, rows, folder)
+        if any(measure.over == "gallery" for measure in plan.measures):
+            names = [measure.name for measure in plan.measures if measure.over != "set"]
+            write_part(folder / "parts" / "whole-000000.parquet", rows, score_schema(names))
+        return rows, whole
 
     def _inputs(self, spec: MethodSpec) -> dict[str, Any]:
         plan = self.plan
@@ -245,11 +279,31 @@ class Workshop:
             "licence": spec.licence,
             "citation": spec.citation,
             "measures": [_measure_entry(m, spec, plan.protocol) for m in plan.measures],
-            "pairs": [_pair_entry(pair) for pair in plan.pairs],
+            "skipped": dict(plan.skipped),
+            "pairs": [self._pair_entry(pair) for pair in plan.pairs],
             "limit": plan.settings.limit,
             "environment": {"git_commit": git_commit(), "threads": torch.get_num_threads(), "command": sys.argv[1:]},
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "inputs": inputs,
+        }
+
+    def _pair_entry(self, pair: Pair) -> dict[str, Any]:
+        def place(frame: Frame) -> str:
+            try:
+                return str(self.eyes.file(frame).absolute())
+            except RowError:
+                return str(frame.path.absolute())
+
+        return {
+            "id": pair.id,
+            "source": pair.source.id,
+            "target": pair.target.id,
+            "source_path": place(pair.source),
+            "target_path": place(pair.target),
+            "truth_path": str(pair.truth.absolute()) if pair.truth else None,
+            "parts": [
+                {"part": part.name, "source": part.frame.id, "source_path": place(part.frame)} for part in pair.parts
+            ],
         }
 
     def _log_scoring(self, manifest: dict[str, Any]) -> None:
@@ -278,6 +332,7 @@ def _measure_entry(measure: MeasureSpec, method: MethodSpec, protocol: ProtocolS
         "unit": measure.unit,
         "digits": measure.digits,
         "lower_is_better": measure.lower_is_better,
+        "over": measure.over,
         "summary": measure.summary,
         "version": f"{measure.version}/{judge.version}" if judge else measure.version,
         "judge": judge.name if judge else None,
@@ -286,19 +341,15 @@ def _measure_entry(measure: MeasureSpec, method: MethodSpec, protocol: ProtocolS
     }
 
 
-def _pair_entry(pair: Pair) -> dict[str, Any]:
-    return {
-        "id": pair.id,
-        "source": pair.source.id,
-        "target": pair.target.id,
-        "source_path": str(pair.source.path.absolute()),
-        "target_path": str(pair.target.path.absolute()),
-        "truth_path": str(pair.truth.absolute()) if pair.truth else None,
-        "parts": [
-            {"part": part.name, "source": part.frame.id, "source_path": str(part.frame.path.absolute())}
-            for part in pair.parts
-        ],
-    }
+def _results(method: ResultsMethod, pairs: Sequence[Pair]) -> Iterator[Frame]:
+    """The frames of videos among a method's results."""
+    for pair in pairs:
+        try:
+            result = method.result(pair)
+        except RowError:
+            continue  # told again in the pair's row
+        if isinstance(result, Frame):
+            yield result
 
 
 def _status(folder: Path) -> str | None:

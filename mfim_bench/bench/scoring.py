@@ -15,7 +15,7 @@ from mfim_bench.errors import RowError
 from mfim_bench.measure import Distance, MeasureSpec, PixelDistance, Role
 from mfim_bench.media.images import read_image, read_mask
 from mfim_bench.plugins import one_line, resolve
-from mfim_bench.protocol import Pair
+from mfim_bench.protocol import Frame, Pair
 
 if TYPE_CHECKING:
     from mfim_bench.measure import Features
@@ -28,12 +28,12 @@ PARTNERS: tuple[Role, ...] = ("source", "local", "target", "truth")
 Seen = Mapping[str, "Features"]
 
 
-def partner(pair: Pair, role: Role) -> Path | None:
-    """The image a swap is compared with."""
+def partner(pair: Pair, role: Role) -> Frame | Path | None:
+    """What a swap is compared with."""
     if role == "local":
         part = pair.part("local")
-        return part.frame.path if part else None
-    return {"source": pair.source.path, "target": pair.target.path, "truth": pair.truth}[role]
+        return part.frame if part else None
+    return {"source": pair.source, "target": pair.target, "truth": pair.truth}[role]
 
 
 def region_of(pair: Pair, measure: MeasureSpec) -> Path | None:
@@ -48,16 +48,18 @@ class Scorer:
     """Distances of each swapped frame by each measure.
 
     Args:
-        measures: what to measure.
+        measures: what to measure; of those over a gallery or a set only the swaps' features are made.
         eyes: holds the judges of the measures.
     """
 
     def __init__(self, measures: Sequence[MeasureSpec], eyes: Eyes) -> None:
-        self.measures, self.eyes = measures, eyes
-        self._distances: dict[str, Any] = {m.name: resolve(m.distance) for m in measures}
+        self.measures, self.eyes = [m for m in measures if m.over == "pair"], eyes
+        self._distances: dict[str, Any] = {m.name: resolve(m.distance) for m in self.measures}
         self._judges: dict[str, list[str]] = {}
         for role in ("swap", *PARTNERS):
-            names = [m.judge.name for m in measures if m.judge and role in ("swap", m.compares)]
+            # Of measures over a gallery or a set only the swaps are looked at here; see `mfim_bench.bench.whole`.
+            asked = measures if role == "swap" else self.measures
+            names = [m.judge.name for m in asked if m.judge and role in ("swap", m.compares)]
             self._judges[role] = sorted(set(names))
 
     def run(
@@ -100,13 +102,11 @@ class Scorer:
         return row | distances
 
     def _measure(self, pair: Pair, image: Path) -> dict[str, float]:
-        seen: dict[str, Seen] = {"swap": self.eyes.features(image, self._judges["swap"], "swap")}
+        target = self._file(pair, "target")
+        seen: dict[str, Seen] = {"swap": self.eyes.features(image, self._judges["swap"], "swap", target)}
         for role in PARTNERS:
             if names := self._judges[role]:
-                path = partner(pair, role)
-                if path is None:
-                    raise RowError(f"the protocol knows no {role} of this pair")
-                seen[role] = self.eyes.features(path, names, role)
+                seen[role] = self.eyes.features(self._file(pair, role), names, role)
         found: dict[str, float] = {}
         for measure in self.measures:
             try:
@@ -125,11 +125,20 @@ class Scorer:
             found[measure.name] = value
         return found
 
+    def _file(self, pair: Pair, role: Role) -> Path:
+        frame = partner(pair, role)
+        if frame is None:
+            raise RowError(f"the protocol knows no {role} of this pair")
+        try:
+            return self.eyes.file(frame)
+        except RowError as error:
+            raise RowError(f"{role}: {error}") from error
+
     def _pixels(self, measure: MeasureSpec, pair: Pair, image: Path) -> float:
-        other = partner(pair, measure.compares)
+        other = self._file(pair, measure.compares)
         mask = region_of(pair, measure)
-        if other is None or mask is None:
-            raise RowError(f"the protocol knows no {'region' if other else 'truth'} of this pair")
+        if mask is None:
+            raise RowError("the protocol knows no region of this pair")
         reference, region = read_image(other), read_mask(mask)
         height, width = reference.shape[:2]
         if region.shape != (height, width):

@@ -23,6 +23,7 @@ class RunSettings:
         batch_size: pairs a call of the method's ``swap``. Judges see one image at a time whatever it is.
         seed: seeds torch and numpy before every batch of the method.
         out: root of run folders, the feature cache and the log of scorings.
+        skip_missing: leave out measures whose weights are not here, instead of refusing to begin.
         workers: threads that read, detect and judge; None = one a core, at most 4, 1 on a GPU. No number depends on it.
     """
 
@@ -37,4 +38,5 @@ class RunSettings:
     batch_size: int = 8
     seed: int = 0
     out: Path = Path("runs")
+    skip_missing: bool = False
     workers: int | None = None

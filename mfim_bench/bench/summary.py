@@ -20,15 +20,20 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def summarise(manifest: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
+def summarise(
+    manifest: Mapping[str, Any], rows: Sequence[Row], whole: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, Any]:
     """The summary of a complete run; a function of the manifest's inputs and the rows alone, so without times.
 
-    A failed pair enters no mean; it is counted in ``failed`` and its reason in ``reasons``.
+    ``whole`` says of measures over a gallery or a set what they were compared with, and the value of the latter; see
+    `mfim_bench.bench.whole`. A failed pair enters no mean; it is counted in ``failed`` and its reason in ``reasons``.
     """
     scored = [row for row in rows if row["reason"] is None]
     roles = identities(scored)
     measures: dict[str, Any] = {}
     for measure in manifest["measures"]:
+        if measure.get("over") == "set":
+            continue
         values = np.array([row[measure["name"]] for row in scored], dtype=np.float64)
         interval = statistics.mean_interval(values, *roles)
         quantiles = np.quantile(values, [0.0, 0.25, 0.5, 0.75, 1.0]) if len(values) else np.full(5, np.nan)
@@ -57,4 +62,6 @@ def summarise(manifest: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any
         "reasons": dict(sorted(Counter(row["reason"] for row in rows if row["reason"] is not None).items())),
         "notes": dict(sorted(Counter(row["note"] for row in rows if row["note"] is not None).items())),
         "measures": measures,
+        "whole": dict(whole or {}),
+        "skipped": manifest.get("skipped", {}),
     }

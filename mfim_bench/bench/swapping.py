@@ -145,14 +145,14 @@ class Swapper:
             if isinstance(self.method, ResultsMethod) and self.spec.template == "none":
                 empty = np.zeros((0, 0, 3), np.uint8)
                 return Prepared({"": empty}, empty, empty, None, None)
-            target = _read(pair.target, "target")
+            target = self._read(pair.target, "target")
             if self.spec.oracle:
                 if pair.truth is None:
                     return RowError("the protocol knows no truth of this pair")
                 sources = {"": _labelled("truth", lambda: read_image(cast(Path, pair.truth)))}
             else:
                 frames = sources_of(pair, self.spec)
-                sources = {part: _read(frame, role_of(part)) for part, frame in frames.items()}
+                sources = {part: self._read(frame, role_of(part)) for part, frame in frames.items()}
             if self.spec.template == "none":
                 return self._whole(sources, target)
             target_face, target_note = self._face(pair.target, "target")
@@ -179,8 +179,11 @@ class Swapper:
             return Prepared(small, resize(target, side), target, None, None)
         return Prepared(sources, target, target, None, None)
 
+    def _read(self, frame: Frame, role: str) -> Image:
+        return _labelled(role, lambda: read_image(self.eyes.file(frame)))
+
     def _face(self, frame: Frame, role: str) -> tuple[Face, str | None]:
-        face = _labelled(role, lambda: self.eyes.look(frame.path)).face
+        face = _labelled(role, lambda: self.eyes.look(self.eyes.file(frame))).face
         if face is None:
             raise RowError(f"{role}: no face found")
         return face, f"{role}: {face.others + 1} faces, largest taken" if face.others else None
@@ -195,7 +198,7 @@ class Swapper:
     def _swap(self, pairs: Sequence[Pair], ready: Sequence[Prepared], start: int) -> list[Image | RowError]:
         method = self.method
         if self.spec.template == "none" and isinstance(method, ResultsMethod):
-            return [_guarded(lambda p=pair: read_image(method.result(p))) for pair in pairs]  # type: ignore[misc]
+            return [_guarded(lambda p=pair: read_image(self.eyes.file(method.result(p)))) for pair in pairs]  # type: ignore[misc]
         if self.spec.oracle:
             crops: list[Image | RowError] = [one.sources[""] for one in ready]
         elif (
@@ -278,10 +281,6 @@ def check_mixing(spec: MethodSpec, method: AnyMethod) -> None:
             f"{spec.name} cannot mix several sources: it has no {verb}(sources, target), see docs/plugins.md; "
             "a protocol that mixes runs it on one source with @global or @local behind its name"
         )
-
-
-def _read(frame: Frame, role: str) -> Image:
-    return _labelled(role, lambda: read_image(frame.path))
 
 
 def _labelled(role: str, read: Callable[[], T]) -> T:

@@ -26,6 +26,9 @@ BatchOption = Annotated[int, typer.Option("--batch-size", help="Pairs a call of 
 SeedOption = Annotated[int, typer.Option("--seed", help="Set before every batch of the method.")]
 OutOption = Annotated[Path, typer.Option("--out", help="Root folder of runs.")]
 WorkersOption = Annotated[int | None, typer.Option("--workers", help="Threads that detect and judge.", min=1)]
+SkipOption = Annotated[
+    bool, typer.Option("--skip-missing", help="Leave out measures whose weights are not here, and say so.")
+]
 AllowOption = Annotated[
     float, typer.Option("--allow-failed", help="Share of pairs that may fail (0 to 1).", min=0, max=1)
 ]
@@ -47,6 +50,7 @@ def run(
     seed: SeedOption = 0,
     out: OutOption = Path("runs"),
     workers: WorkersOption = None,
+    skip_missing: SkipOption = False,
     allow_failed: AllowOption = 0.0,
     as_json: JsonOption = False,
 ) -> None:
@@ -69,6 +73,7 @@ def run(
         seed=seed,
         out=out,
         workers=workers,
+        skip_missing=skip_missing,
     )
     _run(settings, allow_failed, as_json)
 
@@ -85,6 +90,7 @@ def score(
     seed: SeedOption = 0,
     out: OutOption = Path("runs"),
     workers: WorkersOption = None,
+    skip_missing: SkipOption = False,
     allow_failed: AllowOption = 0.0,
     as_json: JsonOption = False,
 ) -> None:
@@ -103,6 +109,7 @@ def score(
         seed=seed,
         out=out,
         workers=workers,
+        skip_missing=skip_missing,
     )
     _run(settings, allow_failed, as_json)
 

@@ -257,6 +257,7 @@ def averaged(name: str, runs: Sequence[Record]) -> Record:
         "measures": [
             {**entry, "self_judged": any(run.measures[entry["name"]]["self_judged"] for run in runs)}
             for entry in first.manifest["measures"]
+            if entry["name"] in first.measures
         ],
         "inputs": {**inputs, "method": {**inputs["method"], "name": name}},
     }

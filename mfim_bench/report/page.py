@@ -86,7 +86,7 @@ def write_page(path: Path, records: Sequence[Record], common: bool = False) -> P
         table=table,
         heads=[head.split("\n") for head in table.headers()],
         standings=[(record, found) for record, found in positions if found],
-        figures=[Markup(distribution(table, name)) for name in table.measures],  # made by matplotlib, which escapes
+        figures=[Markup(distribution(table, name)) for name in table.of_pairs],  # made by matplotlib, which escapes
         grids=grids,
         uris=pictures.uris,
         records=records,
@@ -99,7 +99,7 @@ def write_page(path: Path, records: Sequence[Record], common: bool = False) -> P
 def _tiles(record: Record, table: Table, pictures: Pictures) -> list[Tile]:
     pairs: dict[str, Mapping[str, Any]] = {pair["id"]: pair for pair in record.manifest["pairs"]}
     tiles: list[Tile] = []
-    for row in _chosen(record, list(table.measures)):
+    for row in _chosen(record, list(table.of_pairs)):
         if pictures.full or len(tiles) >= MOST_ROWS:
             break
         pair = pairs[row["pair"]]
@@ -109,8 +109,8 @@ def _tiles(record: Record, table: Table, pictures: Pictures) -> list[Tile]:
             "swap": pictures.add(str(record.folder / "images" / f"{row['pair']}.png")),
             "truth": pictures.add(pair["truth_path"]),
         }
-        tiles.append(Tile(row["pair"], keys, {n: row[n] for n in table.measures}, row["reason"], row["note"]))
-    first = next(iter(table.measures))
+        tiles.append(Tile(row["pair"], keys, {n: row[n] for n in table.of_pairs}, row["reason"], row["note"]))
+    first = next(iter(table.of_pairs))
     sign = -1 if table.measures[first]["lower_is_better"] else 1
     return sorted(tiles, key=lambda t: (t.reason is None, sign * (t.distances[first] or 0.0), t.pair))
 

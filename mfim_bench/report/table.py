@@ -93,6 +93,11 @@ class Table:
     ranked: bool
     legend: Sequence[str]
 
+    @property
+    def of_pairs(self) -> Mapping[str, Mapping[str, Any]]:
+        """The columns that each pair has a value of."""
+        return {name: measure for name, measure in self.measures.items() if measure.get("over") != "set"}
+
     def headers(self) -> list[str]:
         """Column heads of several lines: name and arrow, variant, unit."""
         heads = ["method"]
@@ -132,6 +137,7 @@ def build(records: Sequence[Record], common: bool = False) -> Table:
         shared = set.intersection(*(set(rows) for rows in scored))
         scored = [{pair: row for pair, row in rows.items() if pair in shared} for rows in scored]
     names = [name for name in records[0].measures if all(name in record.measures for record in records)]
+    sets = [name for name in records[0].sets if all(name in record.sets for record in records)]
     ranked = [i for i, record in enumerate(records) if not record.reference]
     same = len({frozenset(scored[i]) for i in ranked}) == 1
     intervals = {name: [_interval(list(rows.values()), name) for rows in scored] for name in names}
@@ -143,10 +149,21 @@ def build(records: Sequence[Record], common: bool = False) -> Table:
             measure = record.measures[name]
             is_best = best.get(name) == i
             cells[name] = Cell(intervals[name][i], measure["digits"], measure["self_judged"], is_best)
+        for name in sets:
+            cells[name] = _set_cell(record, name, whole=not common or len(scored[i]) == len(record.scored()))
         failed = sum(row["reason"] is not None for row in record.rows)
         lines.append(Line(record, cells, len(scored[i]), failed))
-    measures = {name: records[0].measures[name] for name in names}
+    measures = {name: records[0].measures[name] for name in names} | {name: records[0].sets[name] for name in sets}
     return Table(_title(records, common), measures, lines, bool(best), _legend(lines, measures, len(ranked), same))
+
+
+def _set_cell(record: Record, name: str, whole: bool) -> Cell:
+    """A number of the run as a whole; none for a part of its pairs. Never ranked: it has no interval."""
+    measure, value = record.sets[name], record.summary["whole"][name]["value"]
+    estimate = value if whole and value is not None else math.nan
+    nothing = math.nan
+    interval = Interval(estimate, nothing, nothing, nothing, 0, len(record.scored()), 0, nothing)
+    return Cell(interval, measure["digits"], measure["self_judged"], False)
 
 
 def check_comparable(records: Sequence[Record]) -> None:
@@ -202,7 +219,20 @@ def _legend(lines: Sequence[Line], measures: Mapping[str, Mapping[str, Any]], ra
         legend.append(f"{IN_DOMAIN} in-domain: the judge was trained on the protocol's own kind of data")
     if ranked > 1 and not same:
         legend.append("not ranked: the methods were scored on different pairs; --common counts the pairs all scored")
+    for name, measure in measures.items():
+        if measure.get("over", "pair") != "pair":
+            legend.append(f"{name}: {_compared_with([line.record.summary['whole'][name] for line in lines], measure)}")
+    for name, why in lines[0].record.summary.get("skipped", {}).items():
+        legend.append(f"not measured: {name} ({why})")
     return legend
+
+
+def _compared_with(entries: Sequence[Mapping[str, Any]], measure: Mapping[str, Any]) -> str:
+    """What a measure over a gallery or a set compared the swaps with, in words."""
+    sizes = " or ".join(str(size) for size in sorted({entry["compared"] for entry in entries}))
+    what = f"among {sizes} frames" if measure["over"] == "gallery" else f"one number a run, against {sizes} images"
+    failed = max(entry["failed"] for entry in entries)
+    return f"{what} ({failed} more could not be described)" if failed else what
 
 
 def standings(record: Record, others: Sequence[Record]) -> list[Standing]:
@@ -221,7 +251,7 @@ def standings(record: Record, others: Sequence[Record]) -> list[Standing]:
     copy, truth, source = by_name.get(f"target-copy{at}"), by_name.get(f"truth{at}"), by_name.get("source-copy")
     found: list[Standing] = []
     for name, measure in record.measures.items():
-        if measure["judge"] is None:
+        if measure["judge"] is None or measure.get("over", "pair") != "pair":
             continue
         if measure["compares"] == "source" and copy and truth:
             rows, (m, c, t) = _common([record, copy, truth], name)
