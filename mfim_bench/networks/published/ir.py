@@ -111,7 +111,7 @@ class IRSE50(IR):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, 112, 112) RGB in [-1, 1], aligned by the ArcFace template -> (B, 512) of length one."""
-        return F.normalize(super().forward(x), dim=1)
+        return F.normalize(super().forward(x).float(), dim=1)
 
 
 class CurricularFace(IR):

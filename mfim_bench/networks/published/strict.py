@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -27,8 +27,8 @@ class Entry:
 
     name: str
     shape: tuple[int, ...]
-    optional: bool = False
-    floating: bool = True
+    optional: bool = field(default=False, kw_only=True)
+    floating: bool = field(default=True, kw_only=True)
 
     def valid(self, tensor: Tensor) -> bool:
         """Whether values of the right shape and kind can be used."""
@@ -132,7 +132,10 @@ def load_strictly(
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     state = {name: tensor for name, tensor in state.items() if not dropped(name)}
     own = module.state_dict()
-    layout = [Entry(name, tuple(value.shape), optional(name), value.is_floating_point()) for name, value in own.items()]
+    layout = [
+        Entry(name, tuple(value.shape), optional=optional(name), floating=value.is_floating_point())
+        for name, value in own.items()
+    ]
     if difference := compare(state, layout):
         raise UsageError(f"{what}: {difference}")
     complete = {
