@@ -18,6 +18,22 @@ def embedding_l2(swap: Features, source: Features) -> NDArray[np.float64]:
     return np.asarray(np.linalg.norm(_difference(swap, source, "embedding"), axis=1))
 
 
+def embedding_l2_squared(swap: Features, source: Features) -> NDArray[np.float64]:
+    """Square of `embedding_l2`."""
+    return embedding_l2(swap, source) ** 2
+
+
+def embedding_cosine(swap: Features, source: Features) -> NDArray[np.float64]:
+    """Cosine of the angle between ``embedding`` (N, D): 1 = one direction, whatever the lengths; higher is nearer.
+
+    An embedding of length zero has no direction; its value is NaN.
+    """
+    _difference(swap, source, "embedding")  # their shapes
+    a, b = swap["embedding"].astype(np.float64), source["embedding"].astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        return np.asarray((a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)))
+
+
 def shape_rms(swap: Features, source: Features) -> NDArray[np.float64]:
     """Root of the mean over vertices of the squared distance in mm, of ``shape_vertices`` (N, 3V)."""
     return _vertex_rms(_difference(swap, source, "shape_vertices"))
