@@ -102,6 +102,7 @@ def judge_inputs(judge: JudgeSpec, device: str) -> dict[str, Any]:
         "factory": judge.factory,
         "version": judge.version,
         "aligned_by": judge.aligned_by,
+        "needs_face": judge.needs_face,
         "weights": weights_hashes(judge.weights),
         "code": {name: code_hash(name) for name in sorted({"mfim_bench", _module(judge.factory)})},
         "libraries": library_versions(),

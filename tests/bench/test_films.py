@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import shutil
 import sys
 from collections import Counter
@@ -18,12 +19,14 @@ from conftest import portraits
 from mfim_bench import weights
 from mfim_bench.bench import Record, RunSettings, frames, run
 from mfim_bench.bench.whole import gallery_frames
+from mfim_bench.cli import run_command
 from mfim_bench.errors import UsageError
 from mfim_bench.media.images import read_image
 from mfim_bench.plugins import Plugins, Registry
-from mfim_bench.report.compare import compare
+from mfim_bench.report.compare import compare, left_out, text
 from mfim_bench.report.page import write_page
 from mfim_bench.report.table import build
+from mfim_bench.testing import check_run
 
 HERE = Path(__file__).parent
 PEOPLE = ("plain", "mirror", "tall")
@@ -38,9 +41,9 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def film(path: Path, name: str, count: int = 4) -> None:
+def film(path: Path, name: str, count: int = 4, crf: str = "12") -> None:
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25, options={"crf": "12"})
+        stream = container.add_stream("libx264", rate=25, options={"crf": crf})
         stream.width = stream.height = 160
         stream.pix_fmt = "yuv420p"
         for k in range(count):
@@ -218,10 +221,10 @@ def test_retrieval_and_sets(settings: RunSettings, registry: Registry, films: Pa
     assert "film-apart@means" not in source.rows[0]
     table = build([source, target])
     assert list(table.measures) == ["film-whole@grid", "film-found@top1", "film-apart@means"]
-    text = table.text()
-    assert "film-found ↑" in text
-    assert "film-found@top1: among 12 frames" in text
-    assert "film-apart@means: one number a run, against 12 images" in text
+    printed = table.text()
+    assert "film-found ↑" in printed
+    assert "film-found@top1: among 12 frames" in printed
+    assert "film-apart@means: one number a run, against 12 images" in printed
     assert [d.measure for d in compare(source, target)] == ["film-whole@grid", "film-found@top1"]
     assert write_page(source.folder / "report.html", [source, target]).is_file()
     again = Record.load(source.folder)
@@ -282,7 +285,7 @@ def test_an_interrupted_run_goes_on(settings: RunSettings, registry: Registry, m
 def test_absent_weights(settings: RunSettings, registry: Registry) -> None:
     settings = replace(settings, measures=("film-whole", "film-absent"))
     with pytest.raises(
-        UsageError, match=r"film-absent@grid: .*weights add nobody-has-it FILE.*example.org.*--skip-missing"
+        UsageError, match=r"film-absent@grid: .*example.org.*weights add nobody-has-it FILE.*--skip-missing"
     ):
         run(settings, registry)
     record = run(replace(settings, skip_missing=True), registry)[0]
@@ -291,3 +294,97 @@ def test_absent_weights(settings: RunSettings, registry: Registry) -> None:
     assert "not measured: film-absent@grid (weights nobody-has-it are not here" in build([record]).text()
     with pytest.raises(UsageError, match="no measure is left"):
         run(replace(settings, measures=("film-absent",), skip_missing=True), registry)
+
+
+def test_gallery_and_set_beside_measures_of_pairs_in_every_output(
+    settings: RunSettings, registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = replace(settings, measures=("film-whole", "film-found", "film-apart"))
+    source, target = (run(replace(settings, method=m), registry)[0] for m in ("source-copy", "target-copy"))
+    said = text(source, target, compare(source, target))
+    assert "not compared: film-apart@means (one number a run, without rows to pair: A 0.000, B 0.000)" in said
+    assert run_command(["compare", str(source.folder), str(target.folder), "--json"]) == 0
+    shown = capsys.readouterr()
+    assert [d["measure"] for d in json.loads(shown.out)] == ["film-whole@grid", "film-found@top1"]
+    assert "not compared: film-apart@means" in shown.err
+    assert run_command(["leaderboard", "--protocol", "films", "--split", "test", "--out", str(settings.out)]) == 0
+    assert "film-apart@means: one number a run" in capsys.readouterr().out
+    check_run(source.folder, {"film-apart": "<= 0.001", "film-found": ">= 1"})
+    with pytest.raises(AssertionError, match="film-apart is"):
+        check_run(source.folder, {"film-apart": "> 0.1"})
+    assert "higher is better" in build([source]).text()
+    assert "lower is better" in build([source]).text()
+
+
+def test_a_gallery_of_other_pairs_is_neither_ranked_nor_compared(settings: RunSettings, registry: Registry) -> None:
+    """The first five pairs' frames are fewer to be found among: the same swaps get other values."""
+    settings = replace(settings, measures=("film-whole", "film-found"))
+    part = run(replace(settings, method="source-copy", limit=5), registry)[0]
+    whole = run(replace(settings, method="target-copy"), registry)[0]
+    assert [d.measure for d in compare(part, whole)] == ["film-whole@grid"]
+    assert left_out(part, whole) == {"film-found@top1": "compared with different galleries"}
+    methods = [Record(r.folder, {**r.manifest, "reference": False}, r.rows, r.summary) for r in (part, whole)]
+    table = build(methods, common=True)
+    best = {name: [line.cells[name].best for line in table.lines] for name in table.measures}
+    assert True in best["film-whole@grid"]
+    assert True not in best["film-found@top1"]
+    assert "film-found@top1 is not ranked" in table.text()
+
+
+def test_a_run_of_nothing_but_a_set(settings: RunSettings, registry: Registry) -> None:
+    only = replace(settings, method="source-copy", measures=("film-apart",))
+    record, other = (run(replace(only, method=m), registry)[0] for m in ("source-copy", "target-copy"))
+    assert record.rows[0]["reason"] is None
+    assert "film-apart ↓" in build([record]).text()
+    assert write_page(record.folder / "report.html", [record]).is_file()
+    with pytest.raises(UsageError, match=r"no scored measure .*film-apart@means: one number a run"):
+        compare(record, other)
+
+
+def test_a_row_without_a_value_in_the_gallery_fails_whole(
+    settings: RunSettings, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tiny_films
+
+    honest = tiny_films.nearest
+
+    def some(swaps: object, gallery: object, identities: list[str], wanted: list[str]) -> object:
+        found = honest(swaps, gallery, identities, wanted)
+        found[:3] = np.nan
+        return found
+
+    monkeypatch.setattr(tiny_films, "nearest", some)
+    record = run(replace(settings, measures=("film-whole", "film-apart", "film-found")), registry)[0]
+    failed = [row for row in record.rows if row["reason"] is not None]
+    assert {row["reason"] for row in failed} == {"film-found@top1 gave nan"}
+    assert (len(failed), record.summary["failed"]) == (3, 3)
+    assert all(row[name] is None for row in failed for name in ("film-whole@grid", "film-found@top1"))
+    assert record.summary["whole"]["film-apart@means"]["swaps"] == len(record.rows) - 3  # the failed are no members
+
+
+def test_a_second_method_costs_only_its_own_images(
+    settings: RunSettings, registry: Registry, films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tiny_films
+
+    asked: list[int] = []
+    honest = tiny_films.Pixels.features
+
+    def counting(self: object, images: list[object], faces: list[object]) -> object:
+        asked.append(len(images))
+        return honest(self, images, faces)
+
+    monkeypatch.setattr(tiny_films.Pixels, "features", counting)
+    settings = replace(settings, measures=("film-own", "film-targets", "film-found", "film-apart"))
+    run(settings, registry)  # three judges and the twelve frames, which are the swaps too
+    # `targets` is also asked for the swaps by their targets' faces, which are the same faces under another key.
+    assert sum(asked) == 12 * 3 + 12
+    asked.clear()
+    darker = tmp_path / "darker"
+    darker.mkdir()
+    for name in PEOPLE:
+        film(darker / f"{name}.mp4", name, crf="30")
+    record = run(replace(settings, method=f"remade:{darker}"), registry)[0]
+    assert record.summary["failed"] == 0
+    different = 12  # results, each the swap of two pairs
+    assert sum(asked) == different * 3
