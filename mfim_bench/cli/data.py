@@ -35,12 +35,12 @@ def check(
     """
     spec = registry().protocol(protocol)
     found: dict[str, dict[str, Any]] = {}
-    refused: dict[str, UsageError] = {}
+    refused: dict[str, str] = {}
     for part in [split] if split else spec.splits:
         try:
             opened = load_protocol(spec, data, part)
         except UsageError as error:
-            refused[part] = error
+            refused[part] = str(error)
             continue
         look = (
             opened.check(deep) if isinstance(opened, CheckedProtocol) else DataCheck(problems=tuple(opened.problems()))
@@ -49,17 +49,15 @@ def check(
         if not look.problems:
             found[part]["content_hash"] = opened.content_hash()
     if not found:  # nothing to look at: one reason is enough
-        raise next(iter(refused.values()))
+        raise UsageError(next(iter(refused.values())))
     if as_json:
-        typer.echo(
-            json.dumps({**found, **{part: {"problems": [str(error)]} for part, error in refused.items()}}, indent=2)
-        )
+        typer.echo(json.dumps(found | {part: {"problems": [why]} for part, why in refused.items()}, indent=2))
     else:
-        for part, error in refused.items():
-            typer.echo(f"{spec.name} {part}: {error}")
-        for part, look in found.items():
-            _tell(f"{spec.name} {part}", look)
-    if refused or any(look["problems"] for look in found.values()):
+        for part, why in refused.items():
+            typer.echo(f"{spec.name} {part}: {why}")
+        for part, entry in found.items():
+            _tell(f"{spec.name} {part}", entry)
+    if refused or any(entry["problems"] for entry in found.values()):
         raise typer.Exit(1)
 
 
