@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
+
 from twins.faces import RGB, face, moved, noise, swapped, write_video
 
 RATES = {"c23": 23, "c40": 40, "raw": 0}
@@ -60,7 +61,9 @@ def spoil_faceforensics(root: Path) -> dict[str, str]:
     return {"029.mp4": "not a video", "000_003.mp4": "missing"}
 
 
-def celeba_hq(root: Path, layout: str = "CelebAMask-HQ/CelebA-HQ-img", suffix: str = ".jpg", people: bool = True) -> Path:
+def celeba_hq(
+    root: Path, layout: str = "CelebAMask-HQ/CelebA-HQ-img", suffix: str = ".jpg", people: bool = True
+) -> Path:
     """The last two thousand images of CelebA-HQ, in CelebAMask-HQ's folders or (``layout=""``) in one folder."""
     images = root / layout
     _fill(images, [f"{number}{suffix}" for number in range(28_000, 30_000)])
@@ -75,7 +78,7 @@ def celeba_hq(root: Path, layout: str = "CelebAMask-HQ/CelebA-HQ-img", suffix: s
 
 
 def spoil_celeba_hq(root: Path, targets: list[str]) -> dict[str, str]:
-    """Break four images, given by their numbers: lost, empty, truncated, without a face; number → words of the reason."""
+    """Break four images, given by number: lost, empty, truncated, without a face; number → words of the reason."""
     images = root / "CelebAMask-HQ" / "CelebA-HQ-img"
     lost, empty, short, faceless = (images / f"{target}.jpg" for target in targets)
     whole = short.read_bytes()

@@ -56,7 +56,7 @@ def moved(image: RGB, number: int) -> RGB:
 
 
 def write_video(path: Path, frames: Iterable[RGB], crf: int) -> None:
-    """H.264 in mp4 as the owner's compress.py made its videos: libx264 at a constant rate factor, 4:2:0, 25 a second."""
+    """H.264 in mp4 as the owner's compress.py makes it: libx264 at a constant rate factor, 4:2:0, 25 a second."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as output:
         stream = output.add_stream("libx264", rate=Fraction(25), options={"crf": str(crf)})
