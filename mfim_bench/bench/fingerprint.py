@@ -24,7 +24,8 @@ from mfim_bench.plugins import resolve
 from mfim_bench.protocol import Pair, ProtocolSpec
 
 SCHEMA = 3
-"""Of manifests and rows; 2 has the identities of further sources, 3 measures over galleries and sets. Records of `READABLE` schemas can be read."""
+"""Of manifests and rows; 2 has the identities of further sources, 3 measures over galleries and sets. Records of
+`READABLE` schemas can be read."""
 READABLE = (1, 2, 3)
 FLOORS = ("bench", "measures", "networks", "faces", "media", "adapters", "references.py")
 """Of this package; the rest (command line, report) cannot change a number."""

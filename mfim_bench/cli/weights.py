@@ -27,15 +27,16 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = Fa
             file = None
         here = file is not None and file.is_file()
         size = f"{file.stat().st_size / 1e6:.1f} MB" if file is not None and here else ""
-        state = "here" if here else f"missing: {weights.how_to_add(spec)}" if not spec.package else "missing"
+        state = "present" if here else "absent"
         rows.append(
             {"name": name, "size": size, "state": state, "licence": spec.licence, "sha256": spec.sha256}
-            | {"path": str(file or ""), "summary": spec.summary}
+            | {"path": str(file or ""), "summary": spec.summary, "layout": spec.layout, "from": spec.url}
         )
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     else:
-        typer.echo(table(rows, ("name", "size", "licence", "state", "summary")) if rows else "the catalogue is empty")
+        typer.echo(table(rows, ("name", "state", "size", "licence", "summary", "from")))
+        typer.echo("Absent ones: get the file from its owner's page, then: mfim-bench weights add NAME FILE")
 
 
 @app.command("path")
@@ -61,7 +62,9 @@ def verify(
         if trouble:
             typer.echo(f"BAD     {trouble}")
         else:
-            typer.echo(f"{'ok' if spec.sha256 else 'no hash known':7} {name}  {weights.sha256(weights.locate(spec))}")
+            file = weights.locate(spec)
+            known = spec.sha256 or weights.recorded(file)
+            typer.echo(f"{'ok' if known else 'no hash known':7} {name}  {weights.sha256(file)}")
     if bad:
         raise typer.Exit(1)
 
@@ -71,8 +74,14 @@ def add(
     name: Annotated[str, typer.Argument(help="Entry of the catalogue.")],
     file: Annotated[Path, typer.Argument(help="Your copy of the file.")],
 ) -> None:
-    """Copy a file of yours into the cache, its hash checked."""
-    typer.echo(weights.add(name, file))
+    """Copy a file of yours into the cache, once its hash, layout and golden output are checked."""
+    added = weights.add(name, file)
+    typer.echo(f"added  {name}: {added.path}")
+    typer.echo(f"sha256 {added.sha256}")
+    if added.golden:
+        known = "agrees with the catalogue" if registry().weights[name].golden else "none is known to compare with"
+        numbers = " ".join(f"{number:.4f}" for number in added.golden)
+        typer.echo(f"golden {numbers}  hash {weights.golden_hash(added.golden)}  ({known})")
 
 
 def register(parent: typer.Typer) -> None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from mfim_bench.hookspecs import hookimpl
 from mfim_bench.measure import JudgeSpec, MeasureSpec
+from mfim_bench.measures import published_geometry, published_identity
 from mfim_bench.networks.catalogue import WEIGHTS as OPEN_JUDGES
+from mfim_bench.networks.catalogue import published
 from mfim_bench.weights import WeightsSpec
 
 DLIB = JudgeSpec(
@@ -156,6 +158,9 @@ MEASURES = (
         part="local",
         summary="as error-inside, where the local source of a mixed identity shows: brows, irises, spots of skin",
     ),
+    *published_identity.retrieval("dlib", DLIB, "l2", "dlib's recogniser", default=True),
+    *published_identity.MEASURES,
+    *published_geometry.MEASURES,
 )
 
 WEIGHTS = (
@@ -167,6 +172,7 @@ WEIGHTS = (
         summary="dlib's ResNet face recogniser, version 1; judges identity",
     ),
     *OPEN_JUDGES,
+    *published(),
 )
 
 

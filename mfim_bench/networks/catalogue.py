@@ -1,7 +1,12 @@
-"""Entries of the weights catalogue for the open judges; light, so that listing them imports no torch."""
+"""Entries of the weights catalogue: the open judges, and networks that others publish. Light: no torch is imported."""
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from mfim_bench.errors import UsageError
 from mfim_bench.weights import WeightsSpec
 
 WEIGHTS: tuple[WeightsSpec, ...] = (
@@ -21,3 +26,25 @@ WEIGHTS: tuple[WeightsSpec, ...] = (
     ),
 )
 """``sha256`` is set when a file is shipped; `mfim_bench.weights.path` checks it."""
+
+
+PUBLISHED = Path(__file__).parent / "published" / "catalogue.toml"
+
+
+def published(file: Path = PUBLISHED) -> tuple[WeightsSpec, ...]:
+    """The entries of a catalogue in TOML: a table a file, whose keys are the fields of `WeightsSpec`.
+
+    Raises:
+        UsageError: it is no TOML, or a table has a key that is no field.
+    """
+    try:
+        tables: dict[str, dict[str, Any]] = tomllib.loads(file.read_text(encoding="utf-8"))
+        return tuple(
+            WeightsSpec(name, **{key: _plain(v) for key, v in table.items()}) for name, table in tables.items()
+        )
+    except (tomllib.TOMLDecodeError, TypeError) as error:
+        raise UsageError(f"{file.name}: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

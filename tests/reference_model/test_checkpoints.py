@@ -20,7 +20,7 @@ from mfim import config as configs
 from mfim.checkpoints import irse, stylegan2
 from mfim.checkpoints.conversion import export_gan, import_gan, load_body, load_recogniser
 from mfim.checkpoints.files import open_checkpoint
-from mfim.checkpoints.layout import Entry, compare
+from mfim.checkpoints.layout import Entry
 from mfim.checkpoints.stylegan2 import NVLABS, ROSINALITY, Sizes
 from mfim.config import Config
 from mfim.data import Faces
@@ -33,6 +33,7 @@ from mfim.training.gan import build
 from mfim.training.run import read
 from mfim_bench.cli import run_command
 from mfim_bench.errors import UsageError
+from mfim_bench.networks.published.strict import compare
 
 FULL = Sizes(1024, 32768, 512, 512, 8)
 GOLDEN = Path(__file__).parent / "official"
@@ -207,13 +208,13 @@ def test_ir_se50_equals_the_official_code(irse50: Path) -> None:
         for tap, index in zip(body.eval()(recipe.pictures(1, 32))[2:], (6, 20, 23), strict=True):
             close(tap, wanted[f"tap{index}"], 2e-3)
         recogniser = load_recogniser(irse50, torch.device("cpu"))
-        close(recogniser.network.embed(recipe.pictures(2, 112)), wanted["embedding"], 2e-3)
+        close(recogniser.network(recipe.pictures(2, 112)), wanted["embedding"], 2e-3)
         crops = recipe.pictures(2, 256) * 0.1 + 0.5
         found = recogniser(crops)
         torch.testing.assert_close(found.norm(dim=1), torch.ones(2))
         # pSp's crop, written out; other sizes see the same part.
         pooled = nn.AdaptiveAvgPool2d((112, 112))((crops * 2 - 1)[:, :, 35:223, 32:220])
-        torch.testing.assert_close(found, recogniser.network.embed(pooled), rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(found, recogniser.network(pooled), rtol=1e-4, atol=1e-6)
         larger = recogniser(crops.repeat_interleave(4, 2).repeat_interleave(4, 3))
         torch.testing.assert_close(found, larger, rtol=1e-3, atol=1e-4)
         assert recogniser(crops[..., ::4, ::4]).shape == (2, 512)

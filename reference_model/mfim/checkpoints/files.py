@@ -10,11 +10,12 @@ from typing import Any
 from torch import Tensor
 
 from mfim.checkpoints import irse, pickles, stylegan2
-from mfim.checkpoints.layout import Difference, Entry, compare
+from mfim.checkpoints.layout import Entry
 from mfim.checkpoints.stylegan2 import NVLABS, ROSINALITY, Sizes
 from mfim.config import ModelConfig
 from mfim_bench import weights
 from mfim_bench.errors import UsageError
+from mfim_bench.networks.published.strict import Difference, compare
 
 ZIP, LEGACY = b"PK\x03\x04", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """How the two formats of ``torch.save`` begin; NVlabs' pickles are neither."""

@@ -8,30 +8,13 @@ from torch.nn import functional as F
 
 from mfim.checkpoints.layout import Entry
 from mfim.encoder import Body
+from mfim_bench.networks.published.ir import IRSE50
+from mfim_bench.networks.published.strict import is_counter
 
 WIDTHS, UNITS = (64, 128, 256, 512), (3, 4, 14, 3)
-EMBEDDING, INPUT = 512, 112
+INPUT = 112
 ALIGNED, ROWS, COLUMNS = 256, slice(35, 223), slice(32, 220)
 """The part of an ``ffhq`` crop at 256 px that pSp's identity loss looks at."""
-
-
-class IRSE50(Body):
-    """The encoder's body with ArcFace's head; the keys are those of the published file."""
-
-    def __init__(self) -> None:
-        super().__init__(WIDTHS, UNITS)
-        side = INPUT // 16
-        self.output_layer = nn.Sequential(
-            nn.BatchNorm2d(WIDTHS[-1]),
-            nn.Dropout(0.4),
-            nn.Flatten(),
-            nn.Linear(WIDTHS[-1] * side * side, EMBEDDING),
-            nn.BatchNorm1d(EMBEDDING),
-        )
-
-    def embed(self, faces: Tensor) -> Tensor:
-        """Args: faces (B, 3, 112, 112) in [-1, 1], aligned by the ArcFace template. Returns (B, 512) of length one."""
-        return F.normalize(self.output_layer(self(faces)[-1]).float(), dim=1)
 
 
 class Recogniser(nn.Module):
@@ -43,12 +26,12 @@ class Recogniser(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Args: images (B, 3, S, S) in [0, 1]. Returns (B, 512) of length one."""
-        return self.network.embed(self.cut(images))
+        embedding: Tensor = self.network(self.cut(images))
+        return embedding
 
     def features(self, images: Tensor) -> list[Tensor]:
         """(B, 3, S, S) in [0, 1] -> feature maps, fine to coarse."""
-        maps: list[Tensor] = self.network(self.cut(images))
-        return maps
+        return self.network.stages(self.cut(images))
 
     @staticmethod
     def cut(images: Tensor) -> Tensor:
@@ -64,9 +47,8 @@ class Recogniser(nn.Module):
 
 
 def _entries(network: nn.Module) -> list[Entry]:
-    # Files saved by torch before 0.4.1 have no counters.
     return [
-        Entry(name, tuple(value.shape), name, name.endswith("num_batches_tracked"), floating=value.is_floating_point())
+        Entry(name, tuple(value.shape), name, optional=is_counter(name), floating=value.is_floating_point())
         for name, value in network.state_dict().items()
     ]
 

@@ -1,4 +1,6 @@
-"""A layout is a list of entries; the diagnostic says how a file's tensors differ from it, a conversion follows it."""
+"""A layout is a list of entries; `mfim_bench.networks.published.strict` says how a file's tensors differ from it, a
+conversion follows it.
+"""
 
 from __future__ import annotations
 
@@ -9,96 +11,28 @@ import torch
 from torch import Tensor
 
 from mfim.layers import FIR
-
-SHOWN = 3
-"""Keys of each sort that a message names."""
+from mfim_bench.networks.published import strict
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(strict.Entry):
     """One tensor of a published layout.
 
+    Its shape is the file's; ours has the same numbers in the same order, its axes of length one may differ.
+
     Attributes:
-        name: key in the file.
-        shape: there; ours has the same numbers in the same order, its axes of length one may differ.
         ours: key in our state dict; empty = we have no place for it.
-        optional: whether the file may lack it.
         fir: gain of the FIR filter that stands here, which must be ours; 0 = weights.
-        floating: False = a counter.
     """
 
-    name: str
-    shape: tuple[int, ...]
     ours: str = ""
-    optional: bool = False
     fir: float = 0.0
-    floating: bool = True
 
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """How tensors differ from a layout; all empty = they fit.
-
-    Attributes:
-        missing, unexpected: keys.
-        misshaped: "key (shape found) for (shape wanted)", also for a sparse tensor or one that is no floating point.
-        invalid: keys of weights that are not finite, and of filters other than [1, 3, 3, 1].
-    """
-
-    missing: tuple[str, ...]
-    unexpected: tuple[str, ...]
-    misshaped: tuple[str, ...]
-    invalid: tuple[str, ...]
-
-    def __bool__(self) -> bool:
-        return bool(self.missing or self.unexpected or self.misshaped or self.invalid)
-
-    def __str__(self) -> str:
-        sorts = (
-            ("missing", self.missing),
-            ("unexpected", self.unexpected),
-            ("mis-shaped", self.misshaped),
-            ("not finite, or another filter", self.invalid),
-        )
-        return "; ".join(f"{len(keys)} {sort}: {shorten(keys)}" for sort, keys in sorts if keys) or "complete"
-
-
-def shorten(keys: Iterable[str]) -> str:
-    """The first few keys and how many more there are."""
-    keys = list(keys)
-    more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
-    return ", ".join(keys[:SHOWN]) + more
-
-
-def compare(tensors: Mapping[str, Tensor], layout: Iterable[Entry]) -> Difference:
-    """How a file's tensors differ from a layout."""
-    entries = {entry.name: entry for entry in layout}
-    misshaped, invalid = [], []
-    for name, tensor in tensors.items():
-        entry = entries.get(name)
-        if entry is None:
-            continue
-        if tuple(tensor.shape) != entry.shape:
-            misshaped.append(f"{name} {tuple(tensor.shape)} for {entry.shape}")
-        elif entry.floating and not tensor.is_floating_point():
-            misshaped.append(f"{name} {str(tensor.dtype).removeprefix('torch.')} for floating point")
-        elif tensor.layout is not torch.strided or tensor.device.type != "cpu":
-            misshaped.append(f"{name} without plain values")
-        elif not _valid(tensor, entry):
-            invalid.append(name)
-    return Difference(
-        missing=tuple(name for name, entry in entries.items() if name not in tensors and not entry.optional),
-        unexpected=tuple(name for name in tensors if name not in entries),
-        misshaped=tuple(misshaped),
-        invalid=tuple(invalid),
-    )
-
-
-def _valid(tensor: Tensor, entry: Entry) -> bool:
-    if entry.fir:
-        return torch.allclose(tensor.float(), kernel(entry.fir), rtol=1e-3, atol=1e-6)
-    # As float32, which is what we compute in: a larger float64 overflows, and some types have no isfinite.
-    return not entry.floating or bool(tensor.float().isfinite().all())
+    def valid(self, tensor: Tensor) -> bool:
+        """Finite weights, or our filter."""
+        if self.fir:
+            return torch.allclose(tensor.float(), kernel(self.fir), rtol=1e-3, atol=1e-6)
+        return strict.Entry.valid(self, tensor)  # slots make a second class, which super() does not know
 
 
 def kernel(gain: float) -> Tensor:
