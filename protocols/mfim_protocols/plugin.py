@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import typer
 
 FIVE = ("identity", "shape", "expression", "pose", "pose-hn")
-PHOTOGRAPHS = FIVE
+PHOTOGRAPHS = (*FIVE, "retrieval")
 """Measured by default on photographs and videos of people."""
 PLAIN_REFERENCES = ("target-copy", "source-copy")
 FRAME_RULES = {
