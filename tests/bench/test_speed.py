@@ -40,7 +40,7 @@ def test_scoring_speed(settings: RunSettings, registry: Registry) -> None:
 
 
 def test_pairs_that_fail_are_not_timed(settings: RunSettings, registry: Registry) -> None:
-    with pytest.raises(UsageError, match="pairs failed .*time pairs that work"):
+    with pytest.raises(UsageError, match=r"pairs failed .*time pairs that work"):
         scoring_speed(replace(settings, method="blend-raise", limit=12), registry, rounds=1)
 
 
