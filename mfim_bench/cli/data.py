@@ -42,10 +42,12 @@ def check(
         except UsageError as error:
             refused[part] = str(error)
             continue
-        knows = isinstance(opened, CheckedProtocol)
-        look = opened.check(deep) if knows else DataCheck(problems=tuple(opened.problems()))
+        if isinstance(opened, CheckedProtocol):
+            look, hashed = opened.check(deep), deep  # the hash reads every byte of a data set
+        else:
+            look, hashed = DataCheck(problems=tuple(opened.problems())), True
         found[part] = {**asdict(look), "pairs": len(opened.pairs())}
-        if not look.problems and (deep or not knows):  # it reads every byte of a data set
+        if hashed and not look.problems:
             found[part]["content_hash"] = opened.content_hash()
     if not found:  # nothing to look at: one reason is enough
         raise UsageError(next(iter(refused.values())))

@@ -109,9 +109,9 @@ def test_what_comes_before_a_break_has_its_number(name: str, noticed: int, tmp_p
     for cut in places[6:noticed]:
         path.write_bytes(whole[: cut + 1])
         shown: list[int] = []
+        reading = (number_in(image) for _, image in frames_at(path, range(60)))
         with pytest.raises(RowError, match=name):
-            for _, image in frames_at(path, range(60)):
-                shown.append(number_in(image))  # noqa: PERF401 - kept when the next one raises
+            shown.extend(reading)
         assert shown == list(range(len(shown)))
         counts.append(len(shown))
     assert counts == sorted(counts)
