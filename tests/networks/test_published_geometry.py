@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import published_twins as twins
 import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-import published_twins as twins
 from published_twins import fill
 from skimage import data
 from torch import Tensor
