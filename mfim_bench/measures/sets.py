@@ -37,9 +37,7 @@ def kid(swaps: Features, others: Features) -> float:
     one, other = _rows(swaps), _rows(others)
     size = min(SUBSET_SIZE, len(one), len(other))
     subsets = 1 if size == len(one) == len(other) else SUBSETS  # every subset would be the whole
-    found = kid_features_to_metric(
-        one, other, kid_subsets=subsets, kid_subset_size=size, rng_seed=SEED, verbose=False
-    )
+    found = kid_features_to_metric(one, other, kid_subsets=subsets, kid_subset_size=size, rng_seed=SEED, verbose=False)
     return float(found[KEY_METRIC_KID_MEAN])
 
 
