@@ -16,7 +16,7 @@ SUBSETS, SUBSET_SIZE, SEED = 100, 1000, 2020
 
 
 def fid(swaps: Features, others: Features) -> float:
-    """Fréchet distance of the normal distributions fitted to ``frame`` (N, D) and (M, D): not negative but for rounding.
+    """Fréchet distance of the normal distributions fitted to ``frame`` (N, D) and (M, D); not below 0 but for rounding.
 
     Its expectation falls as N and M grow, so values compare only between sets of equal sizes; below D + 1 images the
     covariances have not full rank.
