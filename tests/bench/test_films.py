@@ -14,7 +14,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from conftest import portraits
+from portraits import portraits
 
 from mfim_bench import weights
 from mfim_bench.bench import Record, RunSettings, frames, run
