@@ -43,7 +43,9 @@ def check(
             refused[part] = str(error)
             continue
         knows = isinstance(opened, CheckedProtocol)
-        look = opened.check(deep) if knows else DataCheck(problems=tuple(opened.problems()))
+        look = (
+            opened.check(deep) if isinstance(opened, CheckedProtocol) else DataCheck(problems=tuple(opened.problems()))
+        )
         found[part] = {**asdict(look), "pairs": len(opened.pairs())}
         if not look.problems and (deep or not knows):  # it reads every byte of a data set
             found[part]["content_hash"] = opened.content_hash()
