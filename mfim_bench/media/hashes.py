@@ -76,5 +76,7 @@ def _database(path: Path) -> sqlite3.Connection:
 
 def _opened(name: str) -> sqlite3.Connection:
     database = sqlite3.connect(name, timeout=60, check_same_thread=False)
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("PRAGMA synchronous=NORMAL")  # else every file waits for the disk
     database.execute("CREATE TABLE IF NOT EXISTS files (file TEXT PRIMARY KEY, hash TEXT) WITHOUT ROWID")
     return database
