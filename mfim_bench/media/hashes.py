@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 import threading
@@ -10,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from mfim_bench import weights
-from mfim_bench.errors import RowError, UsageError
+from mfim_bench.errors import RowError
 
 SETTLED = 2.0
 """Seconds since its last change after which a file is remembered: clocks of file systems are coarse, and a second
@@ -41,9 +42,9 @@ def file_hash(path: Path) -> str:
     if row:
         return str(row[0])
     try:
-        found = weights.sha256(path)
-    except UsageError as error:
-        raise RowError(str(error)) from None
+        found = _digest(path)
+    except OSError as error:
+        raise RowError(f"cannot read {path.name}: {error.strerror}") from None
     if time.time() - stat.st_mtime > SETTLED:
         with _lock, known:
             known.execute("INSERT OR REPLACE INTO files VALUES (?, ?)", (key, found))
@@ -58,6 +59,11 @@ def hash_if_there(path: Path) -> str | None:
         return None
 
 
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 @lru_cache
 def _database(path: Path) -> sqlite3.Connection:
     """The database; one in memory where the cache folder cannot be written."""
@@ -70,5 +76,7 @@ def _database(path: Path) -> sqlite3.Connection:
 
 def _opened(name: str) -> sqlite3.Connection:
     database = sqlite3.connect(name, timeout=60, check_same_thread=False)
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("PRAGMA synchronous=NORMAL")  # else every file waits for the disk
     database.execute("CREATE TABLE IF NOT EXISTS files (file TEXT PRIMARY KEY, hash TEXT) WITHOUT ROWID")
     return database

@@ -10,6 +10,7 @@ import pytest
 
 from mfim_bench import weights
 from mfim_bench.errors import RowError
+from mfim_bench.media import hashes
 from mfim_bench.media.hashes import file_hash
 
 
@@ -24,14 +25,24 @@ def test_a_file_is_read_once_and_again_when_it_changes(tmp_path: Path, monkeypat
     os.utime(path, ns=(0, 0))
     assert file_hash(path) == hashlib.sha256(b"one").hexdigest()
     read: list[Path] = []
-    honest = weights.sha256
-    monkeypatch.setattr(weights, "sha256", lambda p: read.append(p) or honest(p))
+    honest = hashes._digest
+    monkeypatch.setattr(hashes, "_digest", lambda p: read.append(p) or honest(p))
     assert file_hash(path) == hashlib.sha256(b"one").hexdigest()
     assert not read
     path.write_bytes(b"two")  # of the same length
     os.utime(path, ns=(1, 1))
     assert file_hash(path) == hashlib.sha256(b"two").hexdigest()
     assert read == [path]
+
+
+def test_a_change_within_a_tick_of_the_clock_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"one")
+    before = path.stat().st_mtime_ns
+    assert file_hash(path) == hashlib.sha256(b"one").hexdigest()
+    path.write_bytes(b"two")
+    os.utime(path, ns=(before, before))
+    assert file_hash(path) == hashlib.sha256(b"two").hexdigest()
 
 
 def test_a_missing_file_is_a_reason(tmp_path: Path) -> None:
