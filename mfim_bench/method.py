@@ -129,6 +129,9 @@ class MethodSpec:
         template: how crops are cut.
         licence: of the code and weights, an SPDX id where there is one.
         citation: a reference a paper can print.
+        content: ``"module:attr"`` of a callable ``(pairs: Sequence[Pair], argument: str) -> str``: a hash of the files
+            that the results of these pairs are read from, for a `ResultsMethod` whose version cannot know them. Empty =
+            the version knows.
         weights: names of entries of the weights catalogue that the factory reads.
         trained_with: names of the networks (`JudgeSpec.name`) that trained the method. A measure by one of these is
             marked self-judged and not ranked.
@@ -152,4 +155,5 @@ class MethodSpec:
     argument: str = ""
     with_argument: str = ""
     variant: str = ""
+    content: str = ""
     only: str = ""

@@ -45,6 +45,7 @@ TRACE_VARIABLE = "MFIM_BENCH_TRACE_PLUGINS"
 """Any non-empty value: say on stderr what is loaded and which hook is answered by whom."""
 
 Spec = TypeVar("Spec", MethodSpec, ProtocolSpec, MeasureSpec, WeightsSpec)
+_Variants = TypeVar("_Variants", ProtocolSpec, MeasureSpec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +281,8 @@ class Catalogue(dict[str, Spec], Generic[Spec]):
 
 
 _PLAIN = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
+# Data sets are called as their authors call them: FaceForensics++.
+_PROTOCOL = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*\+{0,2}(@[a-z0-9]+([._-][a-z0-9]+)*)?")
 _MEASURE = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*@[a-z0-9]+([._-][a-z0-9]+)*")
 
 
@@ -297,7 +300,7 @@ class Registry:
         default_factory=lambda: Catalogue("method", MethodSpec, "mfim_bench_methods", _PLAIN)
     )
     protocols: Catalogue[ProtocolSpec] = field(
-        default_factory=lambda: Catalogue("protocol", ProtocolSpec, "mfim_bench_protocols", _PLAIN)
+        default_factory=lambda: Catalogue("protocol", ProtocolSpec, "mfim_bench_protocols", _PROTOCOL)
     )
     measures: Catalogue[MeasureSpec] = field(
         default_factory=lambda: Catalogue("measure", MeasureSpec, "mfim_bench_measures", _MEASURE)
@@ -366,24 +369,29 @@ class Registry:
         Raises:
             UsageError: unknown, or the family has several variants and not one default.
         """
-        if "@" in name:
-            return self.measures.named(name)
-        family = [spec for spec in self.measures.values() if spec.family == name]
-        defaults = [spec for spec in family if spec.default] or family
-        if len(defaults) == 1:
-            return defaults[0]
-        if family:
-            raise UsageError(f"{name!r} has several variants, name one: {', '.join(s.name for s in family)}")
-        known = {*self.measures, *(spec.family for spec in self.measures.values())}
-        raise UsageError(f"no measure is called {name!r}{nearest(name, known)}")
+        return _variant(self.measures, name)
 
     def protocol(self, name: str) -> ProtocolSpec:
-        """A protocol by name.
+        """A protocol by name; ``faceforensics++`` alone is its default (or only) variant.
 
         Raises:
-            UsageError: unknown.
+            UsageError: unknown, or it has several variants and not one default.
         """
-        return self.protocols.named(name)
+        return _variant(self.protocols, name)
+
+
+def _variant(catalogue: Catalogue[_Variants], name: str) -> _Variants:
+    """By ``family@variant``, or by the family alone."""
+    if name in catalogue or "@" in name:
+        return catalogue.named(name)
+    family = [spec for spec in catalogue.values() if spec.family == name]
+    defaults = [spec for spec in family if spec.default] or family
+    if len(defaults) == 1:
+        return defaults[0]
+    if family:
+        raise UsageError(f"{name!r} has several variants, name one: {', '.join(spec.name for spec in family)}")
+    known = {*catalogue, *(spec.family for spec in catalogue.values())}
+    raise UsageError(f"no {catalogue.kind} is called {name!r}{nearest(name, known)}")
 
 
 def _at_size(spec: MethodSpec, size: int) -> MethodSpec:
@@ -444,7 +452,8 @@ def load_protocol(spec: ProtocolSpec, data: Path | None = None, split: str | Non
         raise UsageError(f"protocol {spec.name} needs --data DIR, the folder of its data set")
     if data is not None and not data.is_dir():
         raise UsageError(f"--data: there is no folder {data}")
-    return _build(f"protocol {spec.name}", spec.factory, data, split)  # type: ignore[no-any-return]
+    arguments = (data, split, spec.argument) if spec.argument else (data, split)
+    return _build(f"protocol {spec.name}", spec.factory, *arguments)  # type: ignore[no-any-return]
 
 
 def _build(what: str, factory: str, *arguments: object) -> Any:

@@ -107,7 +107,8 @@ class Protocol(TypingProtocol):
         ...
 
 
-ProtocolFactory: TypeAlias = "Callable[[Path | None, str], Protocol]"
+ProtocolFactory: TypeAlias = "Callable[..., Protocol]"
+"""``(data: Path | None, split: str)``, or ``(data, split, argument: str)`` when the spec has an argument."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +116,12 @@ class ProtocolSpec:
     """A light description of a protocol.
 
     Attributes:
-        name: unique, lower case, words joined by ``-``.
+        name: unique, lower case, words joined by ``-``, and ``@variant`` behind it where one data set is sampled in
+            several ways.
         factory: ``"module:attr"`` of a callable ``(data: Path | None, split: str) -> Protocol``. Raises
             `mfim_bench.errors.UsageError` with one clear line when the data is missing.
+        argument: what the factory gets beside data and split, for factories with variants; empty = those alone.
+        default: the name without its variant means this one.
         version: changes whenever a pair, an image or an order changes.
         summary: one line.
         measures: names of the measures scored by default.
@@ -146,3 +150,9 @@ class ProtocolSpec:
     data_required: bool = True
     licence: str = "unknown"
     citation: str = ""
+    argument: str = ""
+    default: bool = False
+
+    @property
+    def family(self) -> str:
+        return self.name.partition("@")[0]

@@ -152,6 +152,32 @@ def test_a_family_means_its_default(registry: Registry) -> None:
         registry.measure("identity")
 
 
+def test_a_protocol_has_variants_and_a_default(registry: Registry, tmp_path: Path) -> None:
+    specs = [
+        ProtocolSpec(name="faces++@even", factory="builtins:list", version="1", default=True),
+        ProtocolSpec(name="faces++@random-c40", factory=f"{__name__}:opened", version="1", argument="random c40"),
+        ProtocolSpec(name="alone@only", factory="builtins:list", version="1"),
+    ]
+    registry.protocols.update({spec.name: spec for spec in registry.protocols._valid(specs)})
+    assert registry.protocol("faces++").name == "faces++@even"
+    assert registry.protocol("alone").name == "alone@only"
+    assert load_protocol(registry.protocol("faces++@random-c40"), tmp_path) == (tmp_path, "test", "random c40")
+    with pytest.raises(UsageError, match=r"did you mean faces\+\+@even"):
+        registry.protocol("faces++@evn")
+    with pytest.raises(UsageError, match="no protocol is called 'faces'; did you mean"):
+        registry.protocol("faces")
+    registry.protocols["faces++@even"] = replace(specs[0], default=False)
+    with pytest.raises(UsageError, match="several variants"):
+        registry.protocol("faces++")
+    for name in ("a@b@c", "+a", "a+++", "@a", "a@", "../a", "a/b"):
+        with pytest.raises(ValueError, match="cannot be the name of a protocol"):
+            registry.protocols._valid([replace(specs[0], name=name)])
+
+
+def opened(*arguments: object) -> tuple[object, ...]:
+    return arguments
+
+
 def test_references_at_a_size(registry: Registry) -> None:
     spec = registry.method("truth@64")
     assert (spec.name, spec.size, spec.template, spec.oracle) == ("truth@64", 64, "ffhq", True)

@@ -163,7 +163,8 @@ class Eyes:
                 if arrays is None:
                     image = read_image(path) if image is None else image
                     arrays = self._judge(name, image, self._face(name, path, image, by))
-                    self._cache.put(key, hashed, arrays)
+                    if self._judges[name].cached:
+                        self._cache.put(key, hashed, arrays)
                 known[name] = cast("Features", arrays)
             return known
         except RowError as error:

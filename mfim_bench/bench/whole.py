@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mfim_bench.bench.eyes import Eyes
+from mfim_bench.bench.eyes import Eyes, one_core
 from mfim_bench.bench.parts import Row
 from mfim_bench.bench.scoring import partner
 from mfim_bench.errors import RowError, UsageError
@@ -50,6 +49,7 @@ class Whole:
 
     def __init__(self, measures: Sequence[MeasureSpec], eyes: Eyes, gallery: Gallery) -> None:
         self.measures = [measure for measure in measures if measure.over != "pair"]
+        self.columns = {measure.name for measure in measures if measure.over != "set"}
         self.eyes, self.gallery = eyes, gallery
 
     def run(self, pairs: Sequence[Pair], rows: Sequence[Row], folder: Path) -> dict[str, dict[str, Any]]:
@@ -57,7 +57,7 @@ class Whole:
 
         Args:
             pairs: of the run; all are the gallery's, the failed ones too.
-            rows: scored, changed in place; failed ones get None.
+            rows: scored, changed in place. A row that a gallery measure gives no value fails; failed ones hold None.
             folder: of the run.
 
         Returns:
@@ -67,42 +67,55 @@ class Whole:
         Raises:
             UsageError: a measure raised.
         """
-        found: dict[str, dict[str, Any]] = {}
         by_id = {pair.id: pair for pair in pairs}
-        scored = [row for row in rows if row["reason"] is None]
-        for measure in self.measures:
-            swaps = self._swaps(measure, [by_id[row["pair"]] for row in scored], folder)
-            others = self._others(measure, pairs, [by_id[row["pair"]] for row in scored])
-            entry: dict[str, Any] = {
-                "compared": len(others.keys),
-                "failed": len(others.reasons),
-                "reasons": sorted(set(others.reasons)),
-            }
-            try:
-                if measure.over == "gallery":
-                    wanted = [row["source_identity"] for row in scored]
-                    distance = cast("GalleryDistance", resolve(measure.distance))
-                    able = bool(scored and others.keys)
-                    values = (
-                        distance(swaps, others.features, others.keys, wanted) if able else np.full(len(scored), np.nan)
-                    )
-                    _fill(measure.name, rows, scored, values)
-                else:
-                    enough = len(scored) > 1 and len(others.keys) > 1
-                    value = cast("SetDistance", resolve(measure.distance))(swaps, others.features) if enough else np.nan
-                    entry |= {"value": float(value) if np.isfinite(value) else None, "swaps": len(scored)}
-            except UsageError:
-                raise
-            except Exception as error:
-                raise UsageError(f"{measure.name} raised {one_line(error)}") from error
-            found[measure.name] = entry
+        found: dict[str, dict[str, Any]] = {measure.name: {} for measure in self.measures}  # in the run's order
+        # Galleries first: a row that one of them fails is no member of a set.
+        with one_core():
+            for measure in sorted(self.measures, key=lambda m: m.over == "set"):
+                scored = [row for row in rows if row["reason"] is None]
+                found[measure.name] = self._value(measure, pairs, rows, [by_id[row["pair"]] for row in scored], folder)
+        for row in rows:
+            if row["reason"] is not None:
+                row.update((name, None) for name in row.keys() & self.columns)
         return found
+
+    def _value(
+        self, measure: MeasureSpec, pairs: Sequence[Pair], rows: Sequence[Row], scored: Sequence[Pair], folder: Path
+    ) -> dict[str, Any]:
+        swaps, others = self._swaps(measure, scored, folder), self._others(measure, pairs, scored)
+        entry: dict[str, Any] = {
+            "compared": len(others.keys),
+            "failed": len(others.reasons),
+            "reasons": sorted(set(others.reasons)),
+        }
+        try:
+            if measure.over == "gallery":
+                wanted = [pair.source.identity for pair in scored]
+                distance = cast("GalleryDistance", resolve(measure.distance))
+                able = bool(scored and others.keys)
+                values = distance(swaps, others.features, others.keys, wanted) if able else np.full(len(scored), np.nan)
+                if np.shape(values) != (len(scored),):
+                    raise ValueError(f"gave {np.shape(values)} values for {len(scored)} swaps")
+                by_pair = {pair.id: float(value) for pair, value in zip(scored, values, strict=True)}
+                _fill(measure.name, rows, by_pair, set(others.keys))
+                return entry
+            enough = len(scored) > 1 and len(others.keys) > 1
+            value = cast("SetDistance", resolve(measure.distance))(swaps, others.features) if enough else np.nan
+            return entry | {"value": float(value) if np.isfinite(value) else None, "swaps": len(scored)}
+        except UsageError:
+            raise
+        except Exception as error:
+            raise UsageError(f"{measure.name} raised {one_line(error)}") from error
 
     def _swaps(self, measure: MeasureSpec, pairs: Sequence[Pair], folder: Path) -> Features:
         """Of the scored rows, which have features already."""
         name = _judge(measure)
-        images = [(folder / "images" / f"{pair.id}.png", self.eyes.file(pair.target)) for pair in pairs]
-        return _stack([self.eyes.features(image, [name], "swap", target)[name] for image, target in images])
+
+        def look(pair: Pair) -> Features:
+            image = folder / "images" / f"{pair.id}.png"
+            return self.eyes.features(image, [name], "swap", self.eyes.file(pair.target))[name]
+
+        return _stack(list(self.eyes.map(look, pairs)))
 
     def _others(self, measure: MeasureSpec, pairs: Sequence[Pair], scored: Sequence[Pair]) -> Described:
         name = _judge(measure)
@@ -146,12 +159,12 @@ def _stack(features: Sequence[Features]) -> Features:
     return {key: np.concatenate([one[key] for one in features]) for key in features[0]} if features else {}
 
 
-def _fill(name: str, rows: Sequence[Row], scored: Sequence[Row], values: NDArray[np.float64]) -> None:
-    if np.shape(values) != (len(scored),):
-        raise ValueError(f"gave {np.shape(values)} values for {len(scored)} swaps")
-    by_pair: Mapping[str, float] = {row["pair"]: float(value) for row, value in zip(scored, values, strict=True)}
+def _fill(name: str, rows: Sequence[Row], values: Mapping[str, float], gallery: set[str]) -> None:
+    """Write the values of pairs into their rows; a scored row without one fails."""
     for row in rows:
-        value = by_pair.get(row["pair"], np.nan)
+        value = values.get(row["pair"], np.nan)
         row[name] = value if np.isfinite(value) else None
         if row["reason"] is None and row[name] is None:
-            row["reason"] = f"{name} gave {value}"
+            who = row["source_identity"]
+            why = "" if who in gallery else f": no frame of {who} in the gallery could be described"
+            row["reason"] = f"{name} gave {value}{why}"

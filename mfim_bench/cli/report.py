@@ -76,6 +76,8 @@ def compare(
             for d in differences
         ]
         typer.echo(json.dumps(found, indent=2))
+        for name, why in comparison.left_out(first, second).items():
+            typer.echo(f"not compared: {name} ({why})", err=True)
     else:
         typer.echo(comparison.text(first, second, differences))
     if failed:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from mfim_bench.hookspecs import hookimpl
 from mfim_bench.measure import JudgeSpec, MeasureSpec
-from mfim_bench.measures import published_identity
+from mfim_bench.measures import published_geometry, published_identity, published_images
 from mfim_bench.networks.catalogue import WEIGHTS as OPEN_JUDGES
 from mfim_bench.networks.catalogue import published
 from mfim_bench.weights import WeightsSpec
@@ -160,6 +160,8 @@ MEASURES = (
     ),
     *published_identity.retrieval("dlib", DLIB, "l2", "dlib's recogniser", default=True),
     *published_identity.MEASURES,
+    *published_geometry.MEASURES,
+    *published_images.MEASURES,
 )
 
 WEIGHTS = (

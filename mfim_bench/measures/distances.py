@@ -34,6 +34,12 @@ def embedding_cosine(swap: Features, source: Features) -> NDArray[np.float64]:
         return np.asarray((a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)))
 
 
+def lpips(swap: Features, target: Features) -> NDArray[np.float64]:
+    """LPIPS: the squared Euclidean distance of ``perceptual`` (N, D), which holds the heads' weights already."""
+    difference = _difference(swap, target, "perceptual")
+    return np.asarray((difference**2).sum(1))
+
+
 def shape_rms(swap: Features, source: Features) -> NDArray[np.float64]:
     """Root of the mean over vertices of the squared distance in mm, of ``shape_vertices`` (N, 3V)."""
     return _vertex_rms(_difference(swap, source, "shape_vertices"))
@@ -62,6 +68,32 @@ def pose_radians(swap: Features, target: Features) -> NDArray[np.float64]:
 def pose_degrees(swap: Features, target: Features) -> NDArray[np.float64]:
     """As `pose_radians`; ``pose`` (N, 3) degrees."""
     return _angles(_difference(swap, target, "pose"), 360.0)
+
+
+def shape_coefficients(swap: Features, source: Features) -> NDArray[np.float64]:
+    """L2 of the difference of ``id`` (N, 80), coefficients as the network gives them."""
+    return np.asarray(np.linalg.norm(_difference(swap, source, "id"), axis=1))
+
+
+def expression_coefficients(swap: Features, target: Features) -> NDArray[np.float64]:
+    """L2 of the difference of ``exp`` (N, 64), coefficients as the network gives them."""
+    return np.asarray(np.linalg.norm(_difference(swap, target, "exp"), axis=1))
+
+
+def angles_radians(swap: Features, target: Features) -> NDArray[np.float64]:
+    """L2 of the difference of ``angle`` (N, 3) radians, not wrapped: the network's angles are no headings."""
+    return np.asarray(np.linalg.norm(_difference(swap, target, "angle"), axis=1))
+
+
+def pose_degrees_plain(swap: Features, target: Features) -> NDArray[np.float64]:
+    """L2 of the difference of ``pose`` (N, 3) degrees, not wrapped: HopeNet's lie between -99 and 99."""
+    return np.asarray(np.linalg.norm(_difference(swap, target, "pose"), axis=1))
+
+
+def pose_logits(swap: Features, target: Features) -> NDArray[np.float64]:
+    """Half the L2 of the difference of ``logits`` (N, 198) for yaw, pitch and roll each, and the mean of the three."""
+    angles = _difference(swap, target, "logits").reshape(-1, 3, 66)
+    return np.asarray(np.linalg.norm(angles, axis=2).mean(1) / 2)
 
 
 def l1_inside(swap: NDArray[np.uint8], truth: NDArray[np.uint8], region: NDArray[np.uint8]) -> float:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+import time
 from functools import lru_cache
 from pathlib import Path
 
 from mfim_bench import weights
 from mfim_bench.errors import RowError, UsageError
+
+SETTLED = 2.0
+"""Seconds since its last change after which a file is remembered: clocks of file systems are coarse, and a second
+change within one tick would go unseen."""
 
 _lock = threading.Lock()
 
@@ -39,9 +44,18 @@ def file_hash(path: Path) -> str:
         found = weights.sha256(path)
     except UsageError as error:
         raise RowError(str(error)) from None
-    with _lock, known:
-        known.execute("INSERT OR REPLACE INTO files VALUES (?, ?)", (key, found))
+    if time.time() - stat.st_mtime > SETTLED:
+        with _lock, known:
+            known.execute("INSERT OR REPLACE INTO files VALUES (?, ?)", (key, found))
     return found
+
+
+def hash_if_there(path: Path) -> str | None:
+    """`file_hash`; None for a file that is missing or cannot be read."""
+    try:
+        return file_hash(path)
+    except RowError:
+        return None
 
 
 @lru_cache

@@ -65,14 +65,16 @@ def read_pictures(path: Path | str, max_pixels: int = MAX_PIXELS) -> Iterator[Pi
 
     Raises:
         RowError: missing, empty, not a video, frames over ``max_pixels``; or broken, truncated, or of another size on
-            the way (frames before that are yielded first).
+            the way. Frames before that are yielded first, as far as their order is sure: what the decoder still holds
+            back at a break may stand behind a lost frame, and is dropped.
     """
     path = Path(path)
     with _open(path) as container:
         stream = _pictures_of(container)
         if stream.width * stream.height > max_pixels:
             raise RowError(f"video too large: {path.name} ({stream.width}x{stream.height}, limit {max_pixels} pixels)")
-        stream.thread_type = "AUTO"
+        # Several threads a frame, never several frames: how many come out before a break would depend on the cores.
+        stream.thread_type = "SLICE"
         end, first, size = Fraction(0), None, None
         try:
             for packet in container.demux():
@@ -82,6 +84,8 @@ def read_pictures(path: Path | str, max_pixels: int = MAX_PIXELS) -> Iterator[Pi
                     end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base)
                 if packet.stream.index != stream.index:
                     continue
+                if not packet.size:  # the end, where the decoder hands out what it holds back
+                    _check_end(container, path, end)
                 for frame in packet.decode():
                     size = size or (frame.width, frame.height)
                     if size != (frame.width, frame.height):
@@ -92,9 +96,13 @@ def read_pictures(path: Path | str, max_pixels: int = MAX_PIXELS) -> Iterator[Pi
                     yield Picture.of(frame, stream.sample_aspect_ratio)
         except av.error.FFmpegError as error:
             raise RowError(f"broken or truncated video: {path.name} ({error})") from None
-        stated = Fraction((container.start_time or 0) + (container.duration or 0), av.time_base)
-        if container.format.name.startswith(_STATES_DURATION) and end < stated - MISSING:
-            raise RowError(f"truncated video: {path.name} (it ends at {float(end):.1f} of {float(stated):.1f} s)")
+
+
+def _check_end(container: Any, path: Path, end: Fraction) -> None:
+    """Raise `RowError` where the packets end much before the time that the header states, in seconds."""
+    stated = Fraction((container.start_time or 0) + (container.duration or 0), av.time_base)
+    if container.format.name.startswith(_STATES_DURATION) and end < stated - MISSING:
+        raise RowError(f"truncated video: {path.name} (it ends at {float(end):.1f} of {float(stated):.1f} s)")
 
 
 def _open(path: Path) -> Any:

@@ -261,7 +261,8 @@ def averaged(name: str, runs: Sequence[Record]) -> Record:
         ],
         "inputs": {**inputs, "method": {**inputs["method"], "name": name}},
     }
-    return Record(first.folder, manifest, rows, summarise(manifest, rows))
+    galleries = {name: first.summary["whole"][name] for name, m in first.measures.items() if m.get("over") == "gallery"}
+    return Record(first.folder, manifest, rows, summarise(manifest, rows, galleries))
 
 
 def _contrasts(variants: Sequence[Variant]) -> list[Contrast]:

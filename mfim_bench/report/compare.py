@@ -13,7 +13,7 @@ from tabulate import tabulate
 from mfim_bench import statistics
 from mfim_bench.bench.record import Record, identities
 from mfim_bench.errors import UsageError
-from mfim_bench.report.table import check_comparable
+from mfim_bench.report.table import check_comparable, same_others
 from mfim_bench.statistics import Interval
 
 
@@ -44,7 +44,7 @@ class Difference:
 
 
 def compare(a: Record, b: Record) -> list[Difference]:
-    """Paired differences on every measure that both have.
+    """Paired differences on every measure that both have, but for those that `left_out` names.
 
     Raises:
         UsageError: they measured different images, or have no pair or measure in common.
@@ -52,9 +52,11 @@ def compare(a: Record, b: Record) -> list[Difference]:
     check_comparable([a, b])
     rows_a, rows_b = a.scored(), b.scored()
     pairs = [pair for pair in rows_a if pair in rows_b]
-    names = [name for name in a.measures if name in b.measures]
+    names = [name for name in a.measures if name in b.measures and same_others([a, b], name)]
     if not pairs or not names:
-        raise UsageError(f"{a.folder} and {b.folder} have no scored {'pair' if names else 'measure'} in common")
+        others = "".join(f"; {name}: {why}" for name, why in left_out(a, b).items())
+        what = "pair in common" if names else f"measure in common that can be paired{others}"
+        raise UsageError(f"{a.folder} and {b.folder} have no scored {what}")
     who = identities([rows_a[pair] for pair in pairs])
     found = []
     for name in names:
@@ -66,6 +68,17 @@ def compare(a: Record, b: Record) -> list[Difference]:
         Difference(name, float(x.mean()), float(y.mean()), interval, p, ranked)
         for (name, x, y, interval, ranked), p in zip(found, adjusted, strict=True)
     ]
+
+
+def left_out(a: Record, b: Record) -> dict[str, str]:
+    """Measures that both have and whose difference has no interval: name → why."""
+    found = dict.fromkeys(a.measures.keys() & b.measures.keys(), "compared with different galleries")
+    found = {name: why for name, why in found.items() if not same_others([a, b], name)}
+    for name in a.sets.keys() & b.sets.keys():
+        values = [record.summary["whole"][name]["value"] for record in (a, b)]
+        shown = ["none" if value is None else f"{value:.{a.sets[name]['digits']}f}" for value in values]
+        found[name] = f"one number a run, without rows to pair: A {shown[0]}, B {shown[1]}"
+    return dict(sorted(found.items()))
 
 
 def text(a: Record, b: Record, differences: Sequence[Difference]) -> str:
@@ -86,7 +99,9 @@ def text(a: Record, b: Record, differences: Sequence[Difference]) -> str:
         )
     title = f"A = {a.method}, B = {b.method}: {differences[0].interval.n} pairs that both scored"
     heads = ["measure", "A", "B", "A − B [95 %]", "p (Holm)", ""]
-    return f"{title}\n\n{tabulate(rows, heads, tablefmt='simple', disable_numparse=True)}"
+    table = tabulate(rows, heads, tablefmt="simple", disable_numparse=True)
+    others = "".join(f"\nnot compared: {name} ({why})" for name, why in left_out(a, b).items())
+    return f"{title}\n\n{table}" + (f"\n{others}" if others else "")
 
 
 _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {

@@ -110,7 +110,9 @@ def _tiles(record: Record, table: Table, pictures: Pictures) -> list[Tile]:
             "truth": pictures.add(pair["truth_path"]),
         }
         tiles.append(Tile(row["pair"], keys, {n: row[n] for n in table.of_pairs}, row["reason"], row["note"]))
-    first = next(iter(table.of_pairs))
+    first = next(iter(table.of_pairs), None)
+    if first is None:  # nothing but measures over sets
+        return tiles
     sign = -1 if table.measures[first]["lower_is_better"] else 1
     return sorted(tiles, key=lambda t: (t.reason is None, sign * (t.distances[first] or 0.0), t.pair))
 
@@ -121,6 +123,8 @@ def _chosen(record: Record, measures: Sequence[str]) -> list[Row]:
     scored = [row for row in record.rows if row["reason"] is None]
     order: dict[str, Row] = {row["pair"]: row for row in failed[:40]}
     by_measure = [sorted(scored, key=lambda row: row[name]) for name in measures]
+    if not by_measure:
+        order |= {row["pair"]: row for row in scored}
     for i in range(len(scored)):
         for ranking in by_measure:
             for row in (ranking[-1 - i], ranking[i]):

@@ -142,6 +142,7 @@ def build(records: Sequence[Record], common: bool = False) -> Table:
     same = len({frozenset(scored[i]) for i in ranked}) == 1
     intervals = {name: [_interval(list(rows.values()), name) for rows in scored] for name in names}
     best = {name: _best(name, records, intervals[name], ranked) for name in names} if same else {}
+    best |= {name: None for name in names if not same_others([records[i] for i in ranked], name)}
     lines = []
     for i, record in enumerate(records):
         cells = {}
@@ -178,13 +179,25 @@ def check_comparable(records: Sequence[Record]) -> None:
             raise UsageError(f"{first.folder} and {other.folder} are of different protocols or splits")
         if first.data_hash != other.data_hash:
             raise UsageError(f"{first.folder} and {other.folder} measured different images (content hashes differ)")
-        for name in first.measures.keys() & other.measures.keys():
-            if first.measures[name]["version"] != other.measures[name]["version"]:
+        ours, theirs = ({**record.measures, **record.sets} for record in (first, other))
+        for name in ours.keys() & theirs.keys():
+            if ours[name]["version"] != theirs[name]["version"]:
                 raise UsageError(f"{first.folder} and {other.folder} used different versions of {name}")
         judges, others = first.manifest["inputs"]["judges"], other.manifest["inputs"]["judges"]
         for name in judges.keys() & others.keys():
             if judges[name]["weights"] != others[name]["weights"]:
                 raise UsageError(f"{first.folder} and {other.folder} used different weights of judge {name}")
+
+
+def same_others(records: Sequence[Record], name: str) -> bool:
+    """Whether a measure compared the swaps of these runs with the same frames: always, but for one over a gallery,
+    whose frames are those of all pairs that a run was given."""
+    galleries = {
+        (record.manifest["inputs"]["pairs"]["hash"], record.summary["whole"][name]["compared"])
+        for record in records
+        if record.measures[name].get("over") == "gallery"
+    }
+    return len(galleries) <= 1
 
 
 def _interval(rows: Sequence[Row], name: str) -> Interval:
@@ -210,7 +223,9 @@ def _title(records: Sequence[Record], common: bool) -> str:
 
 
 def _legend(lines: Sequence[Line], measures: Mapping[str, Mapping[str, Any]], ranked: int, same: bool) -> list[str]:
-    legend = ["mean ± 95 % interval that allows for shared identities; ↓ lower is better"]
+    arrows = "; ↓ lower is better" if any(measure["lower_is_better"] for measure in measures.values()) else ""
+    arrows += "; ↑ higher is better" if not all(measure["lower_is_better"] for measure in measures.values()) else ""
+    legend = [f"mean ± 95 % interval that allows for shared identities{arrows}"]
     if any(cell.best for line in lines for cell in line.cells.values()):
         legend.append(f"{BEST} best of the methods compared (references are not ranked)")
     if any(cell.self_judged for line in lines for cell in line.cells.values()):
@@ -221,6 +236,9 @@ def _legend(lines: Sequence[Line], measures: Mapping[str, Mapping[str, Any]], ra
         legend.append("not ranked: the methods were scored on different pairs; --common counts the pairs all scored")
     for name, measure in measures.items():
         if measure.get("over", "pair") != "pair":
+            records = [line.record for line in lines if not line.record.reference]
+            if measure["over"] == "gallery" and not same_others(records, name):
+                legend.append(f"{name} is not ranked: the methods were looked for among different frames")
             legend.append(f"{name}: {_compared_with([line.record.summary['whole'][name] for line in lines], measure)}")
     for name, why in lines[0].record.summary.get("skipped", {}).items():
         legend.append(f"not measured: {name} ({why})")

@@ -1,56 +1,25 @@
 """Your own images as a protocol: ``pairs.csv`` in a folder, with columns of paths relative to that folder.
 
-``source,target`` are required; ``id``, ``truth``, ``region``, ``source_identity`` and ``target_identity`` may be given.
-Without identities every image file counts as a person of its own.
+``source,target`` are required; ``id``, ``truth``, ``region``, and ``source_identity`` and ``target_identity``, or
+``cluster``, may be given. Without identities every image file counts as a person of its own. A ``cluster`` is all that
+depends on one another (a video, a session, a family): it is the identity of both of a row's roles, so that rows of one
+cluster are never counted as independent. Identity retrieval then finds clusters; it looks among the source images.
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
-import json
-import random
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 from mfim_bench.errors import UsageError
 from mfim_bench.protocol import Frame, Pair
+from mfim_protocols.copies import Paired
 
-COLUMNS = {"id", "source", "target", "truth", "region", "source_identity", "target_identity"}
-SHUFFLE = 2026
-
-
-class Folder:
-    """See `mfim_bench.protocol.Protocol`."""
-
-    def __init__(self, pairs: Sequence[Pair], folder: Path) -> None:
-        self._pairs, self.folder = list(pairs), folder
-        random.Random(SHUFFLE).shuffle(self._pairs)
-
-    def pairs(self) -> Sequence[Pair]:
-        return self._pairs
-
-    def _files(self) -> list[Path]:
-        return sorted(
-            {f for p in self._pairs for f in (p.source.path, p.target.path, p.truth, p.region) if f is not None}
-        )
-
-    def content_hash(self) -> str:
-        digest = hashlib.sha256()
-        for pair in self._pairs:
-            fields = [pair.id, pair.source.id, pair.target.id, pair.source.identity, pair.target.identity]
-            digest.update(json.dumps([*fields, str(pair.truth and pair.truth.name)]).encode())
-        for path in self._files():
-            digest.update(path.relative_to(self.folder).as_posix().encode())
-            digest.update(hashlib.sha256(path.read_bytes()).digest() if path.is_file() else b"missing")
-        return digest.hexdigest()
-
-    def problems(self) -> Sequence[str]:
-        return [f"missing {p.relative_to(self.folder)}" for p in self._files() if not p.is_file()]
+COLUMNS = {"id", "source", "target", "truth", "region", "source_identity", "target_identity", "cluster"}
 
 
-def load(data: Path | None, split: str) -> Folder:
+def load(data: Path | None, split: str) -> Paired:
     """Read ``pairs.csv`` (the protocol's factory); UsageError with one clear line when it cannot be used."""
     if data is None:
         raise UsageError("the protocol `folder` needs --data DIR, a folder with a pairs.csv")
@@ -86,16 +55,19 @@ def load(data: Path | None, split: str) -> Folder:
             raise UsageError(f"{listing}, line {line}: the pair id {name!r} is taken or not a plain file name")
         seen.add(name)
         truth, region = ((inside(row[k], line) if row.get(k) else None) for k in ("truth", "region"))
+        ours, theirs = (row.get(f"{role}_identity") or row.get("cluster") or row[role] for role in ("source", "target"))
+        if row.get("cluster") and (row.get("source_identity") or row.get("target_identity")):
+            raise UsageError(f"{listing}, line {line}: a cluster is both identities; give one or the other")
         pairs.append(
             Pair(
                 id=name,
-                source=Frame(_safe(row["source"]), source, row.get("source_identity") or row["source"]),
-                target=Frame(_safe(row["target"]), target, row.get("target_identity") or row["target"]),
+                source=Frame(_safe(row["source"]), source, ours),
+                target=Frame(_safe(row["target"]), target, theirs),
                 truth=truth,
                 region=region,
             )
         )
-    return Folder(pairs, root)
+    return Paired(root, pairs)
 
 
 def _safe(text: str) -> str:

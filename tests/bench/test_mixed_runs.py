@@ -168,7 +168,7 @@ def test_records_of_one_source_a_pair_can_still_be_read(
     assert build([old]).text() == build([new]).text()
     assert read_image(write_grid(tmp_path / "grid.png", [old, new], 1, 40)).shape == (HEAD + 40, 5 * 40, 3)
     write_page(tmp_path / "page.html", [old, new])
-    future = json.loads((old.folder / "manifest.json").read_text()) | {"schema": 3}
+    future = json.loads((old.folder / "manifest.json").read_text()) | {"schema": 4}
     (old.folder / "manifest.json").write_text(json.dumps(future))
     with pytest.raises(UsageError, match="another version"):
         Record.load(old.folder)

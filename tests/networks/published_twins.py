@@ -84,6 +84,41 @@ def sphere20(columns: int) -> Layout:
     return layout | {"fc.weight": (512, 512 * 7 * columns), "fc.bias": (512,)}
 
 
+def resnet50(prefix: str = "") -> Layout:
+    """torchvision's, without its last layer."""
+    layout: Layout = {f"{prefix}conv1.weight": (64, 3, 7, 7), **batch_norm(f"{prefix}bn1", 64)}
+    inputs = 64
+    for stage, (blocks, width) in enumerate(zip((3, 4, 6, 3), WIDTHS, strict=True), 1):
+        for k in range(blocks):
+            block = f"{prefix}layer{stage}.{k}"
+            for number, (outputs, ins, side) in enumerate(
+                ((width, inputs, 1), (width, width, 3), (4 * width, width, 1)), 1
+            ):
+                layout |= {f"{block}.conv{number}.weight": (outputs, ins, side, side)}
+                layout |= batch_norm(f"{block}.bn{number}", outputs)
+            if k == 0:
+                layout |= {f"{block}.downsample.0.weight": (4 * width, inputs, 1, 1)}
+                layout |= batch_norm(f"{block}.downsample.1", 4 * width)
+            inputs = 4 * width
+    return layout
+
+
+def hopenet() -> Layout:
+    """deep-head-pose's ``Hopenet``, with its unused ``fc_finetune``."""
+    heads: Layout = {}
+    for head in ("fc_yaw", "fc_pitch", "fc_roll"):
+        heads |= {f"{head}.weight": (66, 2048), f"{head}.bias": (66,)}
+    return resnet50() | heads | {"fc_finetune.weight": (3, 2051), "fc_finetune.bias": (3,)}
+
+
+def deep3d() -> Layout:
+    """Deep3DFaceRecon's ``net_recon``."""
+    layout = resnet50("backbone.")
+    for k, size in enumerate((80, 64, 80, 3, 27, 2, 1)):
+        layout |= {f"final_layers.{k}.weight": (size, 2048, 1, 1), f"final_layers.{k}.bias": (size,)}
+    return layout
+
+
 def numbers(name: str, shape: Sequence[int]) -> Tensor:
     """Uniform numbers in (-1, 1), seeded by the name."""
     random = np.random.default_rng(zlib.crc32(name.encode()))

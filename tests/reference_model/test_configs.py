@@ -26,12 +26,9 @@ DIFFERENCES: dict[str, dict[str, Any]] = {
     "ablation-no-maps": NO_MAPS,
     "ablation-no-3dmm": NO_3DMM,
     "ablation-neither": NO_MAPS | NO_3DMM,
-    "ablation-no-truth": {"swap.true": 0.0}
-    | {
-        f"swap.weights.{name}": value
-        for name, value in {"id": 15, "recon": 30, "adv": 2, "shape": 0.2, "exp": 3}.items()
-    },
-    "ablation-frozen": {"swap.generator": "frozen"},
+    "ablation-no-truth": {"swap.true": 0.0},
+    "ablation-frozen": {"swap.generator": "frozen", "swap.steps": 1500},
+    "ablation-start": NO_MAPS | NO_3DMM | {"swap.steps": 1000, "swap.decay_from": 1.0},
 }
 
 
@@ -53,9 +50,11 @@ def test_ablations_differ_in_what_they_ablate_alone() -> None:
     for name, expected in DIFFERENCES.items():
         assert differences(name, "ablation-full") == expected
         assert config.load(name).name == name
-    # The whole model is the bundled one but for its budget, which no guard cuts short.
-    assert differences("ablation-full", "virtual-64").keys() == {"swap.steps", "swap.guard_from"}
-    settings = config.load("ablation-full").swap
+    # The whole model is the bundled one but for its budget, which no guard cuts short, and two weights.
+    budget = {"swap.steps", "swap.guard_from"}
+    assert differences("ablation-full", "virtual-64").keys() == budget | {"swap.weights.id", "swap.weights.recon"}
+    settings, start = config.load("ablation-full").swap, config.load("ablation-start").swap
+    assert settings.steps + start.steps == config.load("ablation-frozen").swap.steps
     assert settings.guard_from > settings.steps
     assert settings.generator == "finetune"
 
