@@ -49,7 +49,7 @@ class JudgeSpec:
         aligned_by: whose face aligns a swapped frame: its own, or that found in the target frame, which is many public
             scripts' habit. Sources and targets are aligned by their own.
         needs_face: False for a judge that takes the frame as it is; then a frame without a face is no failure.
-        cached: False for features larger than their image, such as LPIPS's: they are made anew whenever they are needed.
+        cached: False for features larger than their image, such as LPIPS's; they are made anew when they are needed.
         card: path of its card inside the repository or package, or an address.
     """
 

@@ -46,6 +46,10 @@ class FeatureCache:
         with self._lock, self._db:
             self._db.execute("INSERT OR REPLACE INTO features VALUES (?, ?, ?)", (key, image, blob))
 
+    def clear(self) -> None:
+        with self._lock, self._db:
+            self._db.execute("DELETE FROM features")
+
     def close(self) -> None:
         with self._lock:
             self._db.close()

@@ -77,6 +77,7 @@ class Eyes:
         self._thread = threading.local()
         self._pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
         self._hashes: dict[tuple[Path, int, int], str] = {}
+        self._busy: dict[tuple[str, str], threading.Lock] = {}
 
     def close(self) -> None:
         self._pool.shutdown()
@@ -133,13 +134,28 @@ class Eyes:
             RowError: the file cannot be read.
         """
         hashed, read = self.hash_of(path)
-        image = read if image is None else image
-        arrays = self._cache.get(self._detector_key, hashed)
-        if arrays is None:
-            image = read_image(path) if image is None else image
-            arrays = _pack(self._detector().detect([image])[0], image)
-            self._cache.put(self._detector_key, hashed, arrays)
-        return _unpack(hashed, arrays)
+
+        def detect() -> Arrays:
+            shown = next((known for known in (image, read) if known is not None), None)
+            shown = read_image(path) if shown is None else shown
+            return _pack(self._detector().detect([shown])[0], shown)
+
+        return _unpack(hashed, self._once(self._detector_key, hashed, detect))
+
+    def _once(self, key: str, hashed: str, make: Callable[[], Arrays]) -> Arrays:
+        """From the cache, else made and kept: by one thread, while others that want the same wait."""
+        arrays = self._cache.get(key, hashed)
+        if arrays is not None:
+            return arrays
+        try:
+            with self._busy.setdefault((key, hashed), threading.Lock()):
+                arrays = self._cache.get(key, hashed)
+                if arrays is None:
+                    arrays = make()
+                    self._cache.put(key, hashed, arrays)
+                return arrays
+        finally:
+            self._busy.pop((key, hashed), None)
 
     def features(self, path: Path, judges: Sequence[str], role: str, target: Path | None = None) -> dict[str, Features]:
         """Features by each named judge, every array (1, …).
@@ -159,16 +175,33 @@ class Eyes:
             for name in judges:
                 by = self.look(target) if target and self._judges[name].aligned_by == "target" else None
                 key = f"{self._judge_keys[name]}@{by.hash}" if by else self._judge_keys[name]
-                arrays = self._cache.get(key, hashed)
-                if arrays is None:
+
+                def describe(name: str = name, by: Seen | None = by) -> Arrays:
+                    nonlocal image
                     image = read_image(path) if image is None else image
-                    arrays = self._judge(name, image, self._face(name, path, image, by))
-                    if self._judges[name].cached:
-                        self._cache.put(key, hashed, arrays)
-                known[name] = cast("Features", arrays)
+                    return self._judge(name, image, self._face(name, path, image, by))
+
+                kept = self._judges[name].cached
+                known[name] = cast("Features", self._once(key, hashed, describe) if kept else describe())
             return known
         except RowError as error:
             raise RowError(f"{role}: {error}") from error
+
+    def start_anew(self) -> None:
+        """Forget all images, the cache's too."""
+        self._cache.clear()
+        self._hashes.clear()
+
+    def preloaded(self, wanted: Mapping[Path, Iterable[str]]) -> Callable[[], object]:
+        """For timing: read images now, and look at them by the judges named when called, past the cache."""
+        images = {path: read_image(path) for path in wanted}
+
+        def describe(path: Path) -> None:
+            face = self._detector().detect([images[path]])[0]
+            for name in wanted[path]:
+                self._judge(name, images[path], face)
+
+        return lambda: list(self.map(describe, wanted))
 
     def _face(self, judge: str, path: Path, image: Image, by: Seen | None) -> Face | None:
         """The face that a judge is given; None for one that needs none.

@@ -55,12 +55,12 @@ class Scorer:
     def __init__(self, measures: Sequence[MeasureSpec], eyes: Eyes) -> None:
         self.measures, self.eyes = [m for m in measures if m.over == "pair"], eyes
         self._distances: dict[str, Any] = {m.name: resolve(m.distance) for m in self.measures}
-        self._judges: dict[str, list[str]] = {}
+        self.judges: dict[str, list[str]] = {}
         for role in ("swap", *PARTNERS):
             # Of measures over a gallery or a set only the swaps are looked at here; see `mfim_bench.bench.whole`.
             asked = measures if role == "swap" else self.measures
             names = [m.judge.name for m in asked if m.judge and role in ("swap", m.compares)]
-            self._judges[role] = sorted(set(names))
+            self.judges[role] = sorted(set(names))
 
     def run(
         self, pairs: Sequence[Pair], swaps: Mapping[str, Row], folder: Path, advance: Callable[[int], None]
@@ -103,9 +103,9 @@ class Scorer:
 
     def _measure(self, pair: Pair, image: Path) -> dict[str, float]:
         target = self._file(pair, "target")
-        seen: dict[str, Seen] = {"swap": self.eyes.features(image, self._judges["swap"], "swap", target)}
+        seen: dict[str, Seen] = {"swap": self.eyes.features(image, self.judges["swap"], "swap", target)}
         for role in PARTNERS:
-            if names := self._judges[role]:
+            if names := self.judges[role]:
                 seen[role] = self.eyes.features(self._file(pair, role), names, role)
         found: dict[str, float] = {}
         for measure in self.measures:

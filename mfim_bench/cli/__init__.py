@@ -19,7 +19,7 @@ from mfim_bench.plugins import one_line, plugins
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, by the shells' custom; typer returns it, too."""
-MODULES = ("run", "swap", "listing", "check", "report", "ablation", "data", "weights")
+MODULES = ("run", "swap", "listing", "check", "report", "ablation", "data", "weights", "bench")
 
 
 def build() -> typer.Typer:

@@ -42,11 +42,10 @@ def check(
         except UsageError as error:
             refused[part] = str(error)
             continue
-        look = (
-            opened.check(deep) if isinstance(opened, CheckedProtocol) else DataCheck(problems=tuple(opened.problems()))
-        )
+        knows = isinstance(opened, CheckedProtocol)
+        look = opened.check(deep) if knows else DataCheck(problems=tuple(opened.problems()))
         found[part] = {**asdict(look), "pairs": len(opened.pairs())}
-        if not look.problems:
+        if not look.problems and (deep or not knows):  # it reads every byte of a data set
             found[part]["content_hash"] = opened.content_hash()
     if not found:  # nothing to look at: one reason is enough
         raise UsageError(next(iter(refused.values())))
@@ -69,7 +68,8 @@ def _tell(name: str, look: dict[str, Any]) -> None:
     for line in look["unrecognised"]:
         typer.echo(f"{name}: not recognised: {line}")
     if not look["problems"]:
-        typer.echo(f"{name}: complete, {look['pairs']} pairs, content hash {look['content_hash']}")
+        more = f"content hash {look['content_hash']}" if "content_hash" in look else "no file was opened (--deep does)"
+        typer.echo(f"{name}: complete, {look['pairs']} pairs, {more}")
 
 
 def register(parent: typer.Typer) -> None:

@@ -16,7 +16,7 @@ SUBSETS, SUBSET_SIZE, SEED = 100, 1000, 2020
 
 
 def fid(swaps: Features, others: Features) -> float:
-    """Fréchet distance of the normal distributions fitted to ``frame`` (N, D) and (M, D): not negative but for rounding.
+    """Fréchet distance of the normal distributions fitted to ``frame`` (N, D) and (M, D); not below 0 but for rounding.
 
     Its expectation falls as N and M grow, so values compare only between sets of equal sizes; below D + 1 images the
     covariances have not full rank.
@@ -37,9 +37,7 @@ def kid(swaps: Features, others: Features) -> float:
     one, other = _rows(swaps), _rows(others)
     size = min(SUBSET_SIZE, len(one), len(other))
     subsets = 1 if size == len(one) == len(other) else SUBSETS  # every subset would be the whole
-    found = kid_features_to_metric(
-        one, other, kid_subsets=subsets, kid_subset_size=size, rng_seed=SEED, verbose=False
-    )
+    found = kid_features_to_metric(one, other, kid_subsets=subsets, kid_subset_size=size, rng_seed=SEED, verbose=False)
     return float(found[KEY_METRIC_KID_MEAN])
 
 

@@ -27,7 +27,8 @@ def frames_at(path: Path | str, indices: Iterable[int], max_pixels: int = MAX_PI
         Number and frame, uint8 (H, W, 3) RGB, rotated as displayed.
 
     Raises:
-        RowError: as `read_pictures`, or the video ends before the last one wanted. Frames before that are yielded.
+        RowError: as `read_pictures`, or the video ends before the last one wanted. Frames before that are yielded. Of a
+            Matroska file cut within its last second, which goes unnoticed, the last few may be later ones.
     """
     wanted = sorted(set(indices))
     if not wanted:

@@ -378,7 +378,7 @@ def test_a_second_method_costs_only_its_own_images(
     settings = replace(settings, measures=("film-own", "film-targets", "film-found", "film-apart"))
     run(settings, registry)  # three judges and the twelve frames, which are the swaps too
     # `targets` is also asked for the swaps by their targets' faces, which are the same faces under another key.
-    assert sum(asked) == 12 * 3 + 12
+    assert sum(asked) == 12 * 3 + 12, asked
     asked.clear()
     darker = tmp_path / "darker"
     darker.mkdir()

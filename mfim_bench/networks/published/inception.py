@@ -2,7 +2,7 @@
 
 M. Heusel et al., "GANs Trained by a Two Time-Scale Update Rule", NeurIPS 2017 (FID, Inception v3 of 2015); M. Bińkowski
 et al., "Demystifying MMD GANs", ICLR 2018 (KID); A. Radford et al., "Learning Transferable Visual Models From Natural
-Language Supervision", ICML 2021 (CLIP). Files are local: torch-fidelity's own reading, which could run code, is not used.
+Language Supervision", ICML 2021 (CLIP). Files are local; torch-fidelity's own reading could run code and is not used.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class _Unread(FeatureExtractorInceptionV3):  # type: ignore[misc]
 
 
 def load(path: Path) -> nn.Module:
-    """``pt_inception-2015-12-05-6726825d.pth``, which torch-fidelity calls ``weights-inception-…``; on the CPU, float32.
+    """``pt_inception-2015-12-05-6726825d.pth``, torch-fidelity's ``weights-inception-…``; on the CPU, in float32.
 
     The module takes (B, 3, 299, 299) in [-1, 1] and gives (B, 2048): the mean over places of the last block.
 

@@ -6,6 +6,7 @@ version 0.1 of the heads. The package itself downloads the trunk and reads the h
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -53,7 +54,7 @@ class Perceptual(nn.Module):
     def __init__(self, layers: nn.Sequential, net: Net, heads: Sequence[Tensor]) -> None:
         super().__init__()
         bounds = (0, *TAPS[net])
-        self.slices = nn.ModuleList(layers[a:b] for a, b in zip(bounds, bounds[1:], strict=False))
+        self.slices = nn.ModuleList(layers[a:b] for a, b in itertools.pairwise(bounds))
         self.scaling = lpips.ScalingLayer()
         if any((head < 0).any() for head in heads):
             raise UsageError("a head of LPIPS has a negative weight")
