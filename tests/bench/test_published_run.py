@@ -26,9 +26,7 @@ def test_from_an_absent_file_to_a_table(
 ) -> None:
     monkeypatch.setenv(weights.CACHE_VARIABLE, str(tmp_path / "cache"))
     settings = replace(settings, method="source-copy", measures=MINE, limit=4, references=False)
-    with pytest.raises(
-        UsageError, match=r"get ACC99.28.pth from https://github.com/MuggleWang/CosFace_pytorch"
-    ):
+    with pytest.raises(UsageError, match=r"get ACC99.28.pth from https://github.com/MuggleWang/CosFace_pytorch"):
         run(settings, registry)
     state = twins.fill(twins.sphere20(6))
     file = tmp_path / "mine.pth"
