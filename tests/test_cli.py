@@ -68,7 +68,7 @@ def test_list_json_holds_the_specs(cli: Cli) -> None:
 def test_lists_are_tables(cli: Cli) -> None:
     code, out, _ = cli("list", "methods")
     assert code == 0
-    assert "target-copy  any " in out
+    assert ["target-copy", "any"] in [line.split()[:2] for line in out.splitlines()]
     code, out, _ = cli("list", "plugins")
     assert "mfim_bench.references" in out
 
@@ -144,7 +144,9 @@ def test_weights_verbs(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     code, out, _ = cli("weights", "list")
     assert code == 0
-    assert "missing: mfim-bench weights add mine FILE (get it from the authors' page)" in out
+    assert [line.split()[:2] for line in out.splitlines()[2:4]] == [["mine", "absent"], ["open", "absent"]]
+    assert "the authors' page" in out
+    assert "mfim-bench weights add NAME FILE" in out
     assert cli("weights", "verify") == (0, "absent  mine\nabsent  open\n", "")
     assert cli("weights", "verify", "mine")[0] == 1
     assert cli("weights", "path", "mine")[0] == 2
@@ -155,7 +157,9 @@ def test_weights_verbs(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     code, out, _ = cli("weights", "verify")
     assert code == 0
     assert f"ok      mine  {digest}" in out
-    assert f"no hash known open  {digest}" in out
+    assert f"ok      open  {digest}" in out  # the hash recorded when it was added
+    (tmp_path / "cache" / "weights" / "open.pth.sha256").unlink()
+    assert f"no hash known open  {digest}" in cli("weights", "verify")[1]
     (tmp_path / "cache" / "weights" / "mine").write_text("changed")
     code, out, _ = cli("weights", "verify")
     assert code == 1

@@ -24,7 +24,8 @@ def test_listing_is_light() -> None:
 def test_specs_are_whole() -> None:
     names = [m.name for m in MEASURES]
     assert len(set(names)) == len(names)
-    assert len({m.family for m in MEASURES if m.default}) == len({m.family for m in MEASURES})
+    defaults = [m.family for m in MEASURES if m.default]
+    assert len(set(defaults)) == len(defaults)  # a family without one: its variants must be named
     catalogue = {w.name for w in WEIGHTS}
     for measure in MEASURES:
         assert callable(resolve(measure.distance))
@@ -36,6 +37,10 @@ def test_specs_are_whole() -> None:
         "expression": {"target"},
         "pose": {"target"},
         "pose-hn": {"target"},
+        "retrieval": {"source"},
+        "lpips": {"target"},
+        "fid": {"target"},
+        "kid": {"target"},
         "error-inside": {"truth"},
         "error-outside": {"truth"},
         "error-local": {"truth"},
@@ -94,3 +99,18 @@ def test_l1_refuses_what_it_cannot_compare() -> None:
         d.l1_inside(image, image, np.zeros((2, 2), np.uint8))
     with pytest.raises(RowError, match="sizes differ"):
         d.l1_inside(image, np.zeros((3, 2, 3), np.uint8), np.zeros((2, 2), np.uint8))
+
+
+def test_published_formulas_of_identity() -> None:
+    """Of the public scripts, on the same features: cosine as REFace, ReliableSwap and the CASIA survey, L2 squared."""
+    random = np.random.default_rng(3)
+    a, b = (random.normal(size=(9, 512)).astype(np.float32) for _ in range(2))
+    x, y = {"embedding": a}, {"embedding": b}
+    unit = [v / np.linalg.norm(v, axis=1, keepdims=True) for v in (a.astype(float), b.astype(float))]
+    reface = np.diagonal(unit[0] @ unit[1].T)  # also the survey's, and pSp's dot product of normalised embeddings
+    np.testing.assert_allclose(d.embedding_cosine(x, y), reface, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(d.embedding_l2_squared(x, y), ((a.astype(float) - b) ** 2).sum(1), rtol=1e-12)
+    assert d.embedding_cosine(x, {"embedding": 7 * a}) == pytest.approx(np.ones(9))
+    assert np.isnan(d.embedding_cosine({"embedding": 0 * a}, y)).all()
+    with pytest.raises(ValueError, match="cannot be compared"):
+        d.embedding_cosine(x, {"embedding": b[:1]})

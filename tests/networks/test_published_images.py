@@ -15,7 +15,7 @@ import torch
 import torchvision
 from numpy.typing import NDArray
 from PIL import Image
-from published_twins import tensor, twin
+from published_twins import fill
 from skimage import data
 from torch import Tensor, nn
 from torch_fidelity import FeatureExtractorInceptionV3
@@ -89,15 +89,30 @@ LAYOUTS: Mapping[str, Callable[[], Layout]] = {
 }
 
 
+def statistics(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Batch norms' statistics on photographs. With drawn ones, 48 layers of ReLU forget what the picture was."""
+    with torch.device("meta"):
+        network = torchvision.models.inception_v3(num_classes=1008, aux_logits=False, init_weights=False)
+    network.load_state_dict(state, strict=False, assign=True)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum, module.num_batches_tracked = 1.0, torch.tensor(0)
+    photographs = (data.astronaut()[:299, 100:399], data.chelsea()[:299, 100:399])
+    with torch.no_grad():
+        network.train()(torch.stack([torch.from_numpy(x.copy()).permute(2, 0, 1) / 127.5 - 1 for x in photographs]))
+    return {name: value for name, value in network.state_dict().items() if "running" in name}
+
+
 @pytest.fixture(scope="session")
 def states() -> dict[str, dict[str, Tensor]]:
     """Random weights of each file."""
-    made = {name: twin(LAYOUTS[name]()) for name in ("inception-fid", "clip-vit-b32")}
+    made = {name: fill(dict(LAYOUTS[name]())) for name in ("inception-fid", "clip-vit-b32")}
+    made["inception-fid"] |= statistics(made["inception-fid"])
     # As CLIP's head stands in timm's file: the projection has no offset.
     made["clip-vit-b32"]["head.bias"] = torch.zeros(512)
     for name, net in (("lpips-alexnet", "alex"), ("lpips-vgg16", "vgg")):
         features, classifier = trunk_layout(net)
-        made[name] = twin(features) | hollow(classifier)
+        made[name] = fill(dict(features)) | hollow(classifier)
     return made
 
 
@@ -251,6 +266,8 @@ def test_lpips_equals_the_package(
     assert distances.lpips(a, b)[0] == pytest.approx(theirs, rel=1e-5, abs=1e-5)
     assert theirs > 0.01
     assert distances.lpips(a, a)[0] == 0
+    if net == "vgg":
+        return  # slow
     # Traps: other channels first, [0, 1] for [-1, 1], and the first version, which did not scale its input.
     with torch.no_grad():
         swapped = float(network(one.flip(1), other.flip(1), normalize=True))
@@ -348,7 +365,7 @@ def test_spoiled_files_are_refused_in_one_line(name: str, tmp_path: Path) -> Non
 def test_a_prefix_and_half_precision_are_taken(name: str, tmp_path: Path) -> None:
     load, whole = loader(name), hollow(LAYOUTS[name]())
     key = next(iter(whole))
-    whole[key] = tensor(key, tuple(whole[key].shape)).half()
+    whole[key] = fill({key: tuple(whole[key].shape)})[key].half()
     torch.save({f"module.{n}": v.half() for n, v in whole.items()}, tmp_path / "file.pth")
     network = load(tmp_path / "file.pth")
     values = list(network.parameters())

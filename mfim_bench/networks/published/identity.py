@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mfim_bench import weights
-from mfim_bench.faces.templates import ARCFACE_112, similarity
+from mfim_bench.faces.templates import ARCFACE_112, invert, similarity
 from mfim_bench.networks.published import facenet, ir, iresnet, sphere
 
 if TYPE_CHECKING:
@@ -41,15 +41,23 @@ METASWAP_SIDE = 224
 
 def signed(image: NDArray[np.uint8]) -> Tensor:
     """uint8 (h, w, 3) -> (1, 3, h, w) in [-1, 1]: (x / 255 - 0.5) / 0.5, the scripts' ToTensor and Normalize."""
-    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float().div(255).sub(0.5).div(0.5)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float().div(255).sub(0.5).div(0.5)
 
 
 def arcface(image: NDArray[np.uint8], face: Face) -> Tensor:
-    """The ArcFace crop, 112 px: similarity of five points, bilinear, black outside (insightface, pSp's MTCNN).
+    """insightface's crop, 112 px: least-squares similarity of the points to the template, bilinear, black outside.
 
     A frame much larger than the crop is not averaged, as in the scripts.
     """
     matrix = similarity(face.points, ARCFACE_112)
+    return signed(np.asarray(cv2.warpAffine(image, matrix, (SIDE, SIDE)), np.uint8))
+
+
+def treb1en(image: NDArray[np.uint8], face: Face) -> Tensor:
+    """As `arcface`, by the rule of TreB1eN's and pSp's MTCNN (MATLAB's cp2tform): the inverse of the least-squares
+    similarity of the template to the points, which is larger.
+    """
+    matrix = invert(similarity(ARCFACE_112, face.points))
     return signed(np.asarray(cv2.warpAffine(image, matrix, (SIDE, SIDE)), np.uint8))
 
 
@@ -140,10 +148,10 @@ def _judge(load: Callable[[Path], nn.Module], name: str, cut: Cut) -> Callable[[
 
 
 vggface2 = _judge(facenet.load, "facenet-vggface2", facenet_box)
-arcface_irse50 = _judge(ir.load_irse50, "arcface-irse50", arcface)
+arcface_irse50 = _judge(ir.load_irse50, "arcface-irse50", treb1en)
 irse50_reface_crop = _judge(ir.load_irse50, "arcface-irse50", reface)
 irse50_metaswap = _judge(ir.load_irse50, "arcface-irse50", metaswap)
-curricularface = _judge(ir.load_curricularface, "curricularface-ir101", arcface)
+curricularface = _judge(ir.load_curricularface, "curricularface-ir101", treb1en)
 iresnet50 = _judge(iresnet.load_iresnet50, "insightface-iresnet50", arcface)
 iresnet100 = _judge(iresnet.load_iresnet100, "insightface-iresnet100", arcface)
 sphere20_casia = _judge(sphere.load, "cosface-sphere20", sphere_aligned)

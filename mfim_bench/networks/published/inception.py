@@ -86,9 +86,8 @@ def _bytes(image: NDArray[np.uint8]) -> Tensor:
 
 def tensorflow(image: NDArray[np.uint8]) -> Tensor:
     """As the first FID code and torch-fidelity: TensorFlow 1's bilinear samples at 299 px, not averaged; [-1, 1)."""
-    x = interpolate_bilinear_2d_like_tensorflow1x(_bytes(image), size=(SIDE, SIDE), align_corners=False)
-    scaled: Tensor = (x - 128) / 128
-    return scaled
+    x: Tensor = interpolate_bilinear_2d_like_tensorflow1x(_bytes(image), size=(SIDE, SIDE), align_corners=False)
+    return (x - 128) / 128
 
 
 def pytorch_fid(image: NDArray[np.uint8]) -> Tensor:
