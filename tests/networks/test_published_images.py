@@ -361,7 +361,7 @@ def test_spoiled_files_are_refused_in_one_line(name: str, tmp_path: Path) -> Non
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [name for name in FILES if name != "lpips-vgg16"])  # 550 MB; read as AlexNet's is
 def test_a_prefix_and_half_precision_are_taken(name: str, tmp_path: Path) -> None:
     load, whole = loader(name), hollow(LAYOUTS[name]())
     key = next(iter(whole))
