@@ -176,11 +176,14 @@ def ceiling(folder: Path | None) -> dict[str, float]:
 
 
 def floors(folder: Path | None) -> Figures:
-    """Of every measure with a judge: its mean distance between one person's two photographs that differ in light,
-    background, hair, clothing and camera only (the floor), between random pairs of them, and the ratio.
+    """Of every measure of pairs with a judge whose weights are here: its mean distance between one person's two
+    photographs that differ in light, background, hair, clothing and camera only (the floor), between random pairs of
+    them, and the ratio.
     """
+    from mfim_bench import weights
     from mfim_bench.plugins import load_judge, registry, resolve
 
+    catalogue = registry().weights
     held = heldout.floor_pairs(folder)
     images, found = held.truth.images, held.found
     pairs = [k for k in range(0, len(images), 2) if found[k] is not None and found[k + 1] is not None]
@@ -191,8 +194,10 @@ def floors(folder: Path | None) -> Figures:
     out: Figures = {}
     cache: dict[str, Features] = {}
     for spec in registry().measures.values():
-        if spec.judge is None:
+        if spec.judge is None or spec.over != "pair":
             continue
+        if any(weights.problem(catalogue.named(name)) for name in spec.judge.weights):
+            continue  # a network that others publish and that is not here
         if spec.judge.name not in cache:
             cache[spec.judge.name] = load_judge(spec.judge, torch.device("cpu")).features(frames, faces)
         features, distance = cache[spec.judge.name], resolve(spec.distance)
