@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mfim_bench.bench.eyes import Eyes, one_core
 from mfim_bench.bench.parts import Row, read_part, read_parts, score_schema, write_part
@@ -108,10 +110,11 @@ class Scorer:
             if names := self.judges[role]:
                 seen[role] = self.eyes.features(self._file(pair, role), names, role)
         found: dict[str, float] = {}
+        read, read_region = cache(read_image), cache(read_mask)  # several measures look at the same pixels
         for measure in self.measures:
             try:
                 if measure.judge is None:
-                    value = self._pixels(measure, pair, image)
+                    value = self._pixels(measure, pair, image, read, read_region)
                 else:
                     distance = cast("Distance", self._distances[measure.name])
                     judge = measure.judge.name
@@ -134,14 +137,21 @@ class Scorer:
         except RowError as error:
             raise RowError(f"{role}: {error}") from error
 
-    def _pixels(self, measure: MeasureSpec, pair: Pair, image: Path) -> float:
+    def _pixels(
+        self,
+        measure: MeasureSpec,
+        pair: Pair,
+        image: Path,
+        read: Callable[[Path], NDArray[np.uint8]],
+        read_region: Callable[[Path], NDArray[np.uint8]],
+    ) -> float:
         other = self._file(pair, measure.compares)
         mask = region_of(pair, measure)
         if mask is None:
             raise RowError("the protocol knows no region of this pair")
-        reference, region = read_image(other), read_mask(mask)
+        reference, region = read(other), read_region(mask)
         height, width = reference.shape[:2]
         if region.shape != (height, width):
             raise RowError(f"region is {region.shape[1]}x{region.shape[0]} px, the {measure.compares} {width}x{height}")
-        swapped = resize(read_image(image), (width, height))
+        swapped = resize(read(image), (width, height))
         return float(cast("PixelDistance", self._distances[measure.name])(swapped, reference, region))
