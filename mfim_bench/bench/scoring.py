@@ -63,6 +63,7 @@ class Scorer:
             asked = measures if role == "swap" else self.measures
             names = [m.judge.name for m in asked if m.judge and role in ("swap", m.compares)]
             self.judges[role] = sorted(set(names))
+        self._by_target = sorted({m.judge.name for m in measures if m.judge and m.judge.aligned_by == "target"})
 
     def run(
         self, pairs: Sequence[Pair], swaps: Mapping[str, Row], folder: Path, advance: Callable[[int], None]
@@ -98,7 +99,9 @@ class Scorer:
         distances: dict[str, float | None] = dict.fromkeys((m.name for m in self.measures), None)
         if swap["reason"] is None:
             try:
-                distances.update(self._measure(pair, folder / "images" / f"{pair.id}.png"))
+                image = folder / "images" / f"{pair.id}.png"
+                distances.update(self._measure(pair, image))
+                row["note"] = "; ".join(filter(None, (row["note"], self._own_alignment(pair, image)))) or None
             except RowError as error:
                 row["reason"] = str(error)
         return row | distances
@@ -127,6 +130,16 @@ class Scorer:
                 raise RowError(f"{measure.name} gave {value}")
             found[measure.name] = value
         return found
+
+    def _own_alignment(self, pair: Pair, image: Path) -> str | None:
+        """Which judges could not align a swap by its target's face, since the two have different sizes."""
+        if not self._by_target:
+            return None
+        swap, target = self.eyes.look(image).size, self.eyes.look(self._file(pair, "target")).size
+        if swap == target:
+            return None
+        names = ", ".join(self._by_target)
+        return f"{names}: aligned by its own face, {swap[0]}x{swap[1]} px where the target has {target[0]}x{target[1]}"
 
     def _file(self, pair: Pair, role: Role) -> Path:
         frame = partner(pair, role)
