@@ -37,13 +37,13 @@ class Pictures:
         left_out: files that no longer fitted.
     """
 
-    def __init__(self, page: Path, beside: bool = False, budget: int = BUDGET) -> None:
+    def __init__(self, page: Path, beside: bool = False) -> None:
         self.addresses: list[str] = []
         self.left_out = 0
         self.folder = page.with_name(f"{page.stem}-pictures") if beside else None
         self._of_name: dict[str, int] = {}
         self._of_path: dict[str, int | None] = {}
-        self._left = budget
+        self._left = BUDGET
         if self.folder is not None:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -73,16 +73,19 @@ class Pictures:
                 if _NAMES.fullmatch(old.name) and old.name not in self._of_name:
                     old.unlink()
 
-    def _place(self, blob: bytes) -> int:
+    def _place(self, blob: bytes) -> int | None:
         name = f"{hashlib.sha256(blob).hexdigest()[:32]}.webp"
         if name not in self._of_name:
-            self._of_name[name] = len(self.addresses)
             if self.folder is None:
                 address = "data:image/webp;base64," + base64.b64encode(blob).decode()
                 self._left -= len(address)
+                if self._left < 0:
+                    self.left_out += 1
+                    return None
             else:
                 (self.folder / name).write_bytes(blob)
                 address = f"{quote(self.folder.name)}/{name}"
+            self._of_name[name] = len(self.addresses)
             self.addresses.append(address)
         return self._of_name[name]
 
