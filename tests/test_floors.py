@@ -35,8 +35,13 @@ NO_TORCH = [
     "adhoc",
     "plugins",
     "references",
-    "testing",
     "cli_groups",
+    "testing/__init__",
+    "testing/plugin",
+    "testing/regression",
+    "testing/baseline",
+    "testing/conformance",
+    "testing/asserts",
 ]
 HEAVY = {
     "torch",

@@ -115,12 +115,12 @@ class SwapRegression:
 
         verdict = words.judge(old, new, tolerance)
         if not verdict.worse:
-            better = words.improvements(verdict, new)
-            self._note(
-                f"better than its baseline: {better}; keep it with: {self._command(update=True)}"
-                if better
-                else f"{words.method(new)} keeps its baseline: {len(new.measures)} measures, {len(new.rows)} pairs"
-            )
+            said = f"{words.method(new)} keeps its baseline: {len(new.measures)} measures, {len(new.rows)} pairs"
+            if better := words.improvements(verdict, new):
+                said = f"better than its baseline: {better}; keep it with: {self._command(update=True)}"
+            if verdict.doubtful:
+                said += f"; worse, but not significantly: {', '.join(verdict.doubtful)}"
+            self._note(said)
             return ""
         folder = self._out / "failures" / path.stem
         folder.mkdir(parents=True)

@@ -93,8 +93,9 @@ class Verdict:
         return bool(self.newly_failed or self.worst)
 
     @property
-    def better(self) -> bool:
-        return bool(self.healed) or any(change.state == "better" for change in self.changes)
+    def doubtful(self) -> list[str]:
+        """Measures that are worse by more than their tolerance, in too few pairs to be sure."""
+        return [c.measure for c in self.changes if c.state == "not significant" and c.worsening > 0]
 
     @property
     def pairs(self) -> list[str]:
