@@ -9,13 +9,14 @@ import pytest
 
 from mfim_bench.cli import run_command
 from mfim_protocols.virtual_faces import dataset
+from mfim_protocols.virtual_faces.audit import pictures
 
 
 def test_two_people_one_measure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(dataset, "SIZE", 112)
-    monkeypatch.setattr(dataset, "SAMPLES", 1)
+    monkeypatch.setattr(pictures, "SAMPLES", 1)
     command = ["audit", "--people", "2", "--measures", "pose-hn", "--workers", "1", "--out", str(tmp_path)]
     assert run_command([*command, "--json"]) == 0
     shown = capsys.readouterr()

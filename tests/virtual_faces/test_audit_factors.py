@@ -43,6 +43,7 @@ def test_all_factors_together_are_the_donor() -> None:
 
 def test_pictures_are_what_their_names_say_but_for_rays_and_half_a_pixel() -> None:
     drawn = dict(factors.portraits(BASE, DONOR))
+    assert [*drawn, "blur", "jpeg", "resolution"] == pictures.names()
     assert drawn["base"].scene == BASE.scene
     for name, redrawn in factors.variations().items():
         wanted, found = portrait(factors.redrawn(BASE, DONOR, redrawn)), drawn[name]

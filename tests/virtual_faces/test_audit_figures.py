@@ -11,6 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from mfim_bench import audited
 from mfim_bench.bench.cache import FeatureCache
 from mfim_bench.bench.eyes import Eyes
 from mfim_bench.faces.detect import Face
@@ -185,3 +186,9 @@ def test_reports_show_every_figure(look: Callable[..., Distances], tmp_path: Pat
     assert "&lt;b&gt;no face" in html
     assert "0.56" in html
     assert "### identity@corner" in report.markdown(summary)
+
+
+def test_the_page_shows_the_audit_that_ships() -> None:
+    page = (Path(__file__).parents[2] / audited.PAGE).read_text(encoding="utf-8")
+    for part in report.markdown(audited.shipped()).split("\n\n"):
+        assert part in page
