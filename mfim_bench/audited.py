@@ -28,32 +28,28 @@ def shipped() -> dict[str, Any]:
 def audited(measure: MeasureSpec) -> MeasureSpec:
     """The measure with its verdict and its card; as it is when this version of it was not audited."""
     figures = shipped()["measures"].get(measure.name)
-    judge = f"{measure.judge.name} {measure.judge.version}" if measure.judge else ""
-    if figures is None or (figures["version"], figures["judge"]) != (measure.version, judge):
+    if figures is None or figures["version"] != measure.full_version:
         return measure
     return replace(measure, audit=figures["verdict"], card=f"{PAGE}#{measure.name.replace('@', '')}")
 
 
 def verdicts(columns: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Name → verdict, of those columns of a table whose measure was audited in the version that they were run with."""
-    found = {}
-    for name, column in columns.items():
-        spec = registry().measures.get(name)
-        if (
-            spec
-            and spec.audit
-            and column["version"] == "/".join([spec.version, *([spec.judge.version] if spec.judge else [])])
-        ):
-            found[name] = spec.audit
-    return found
+    specs = {name: registry().measures.get(name) for name in columns}
+    return {
+        name: spec.audit
+        for name, spec in specs.items()
+        if spec and spec.audit and spec.full_version == columns[name]["version"]
+    }
 
 
 def legend(found: Mapping[str, str]) -> list[str]:
     """What the audit says of a table's measures, in lines below it."""
-    lines = [f"{FAILS} fails its audit: leaks as much as it responds, or does not rank better swaps first"]
-    lines = lines if "fails" in found.values() else []
-    if found:
-        said = {verdict: [name for name in found if found[name] == verdict] for verdict in ("passes", "weak", "fails")}
-        words = "; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in said.items() if names)
-        lines.append(f"audit of judges ({PAGE}): {words}")
+    if not found:
+        return []
+    said = {verdict: [name for name in found if found[name] == verdict] for verdict in ("passes", "weak", "fails")}
+    words = "; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in said.items() if names)
+    lines = [f"audit of judges ({PAGE}): {words}"]
+    if said["fails"]:
+        lines.append(f"{FAILS} fails its audit: leaks as much as it responds, or does not rank better swaps first")
     return lines

@@ -121,3 +121,8 @@ class MeasureSpec:
     @property
     def variant(self) -> str:
         return self.name.partition("@")[2]
+
+    @property
+    def full_version(self) -> str:
+        """The version, and behind a slash the judge's: as records hold it."""
+        return f"{self.version}/{self.judge.version}" if self.judge else self.version
