@@ -151,11 +151,16 @@ def in_parallel(
     """Run each call in a process (one of ``workers``, or one a call); Warp and NumPy threads do not survive a fork.
 
     One BLAS thread each: the matrices are small, and idle BLAS threads spin on the cores that others need. ``advance``
-    is told of each call that is done.
+    is told of each call that is done. One worker needs no process beside ours.
     """
     import multiprocessing
     import os
 
+    if workers == 1:
+        for call in calls:
+            function(*call)
+            advance()
+        return
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     with multiprocessing.get_context("spawn").Pool(workers or len(calls)) as pool:

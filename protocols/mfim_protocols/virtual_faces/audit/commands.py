@@ -42,8 +42,7 @@ def audit(
     elif form is Form.markdown:
         typer.echo(report.markdown(summary))
     else:
-        typer.echo(report.text(summary))
-    typer.echo("\n".join(str(file) for file in files), err=True)
+        typer.echo("\n".join([report.text(summary), "", *map(str, files)]))
 
 
 def register(app: typer.Typer) -> None:

@@ -38,7 +38,7 @@ class Figures:
     """Of one measure.
 
     Attributes:
-        version, judge: of the measure and its judge (name and version; empty without a judge).
+        version: of the measure and its judge. judge: its name; empty without one.
         unit: of ``floor`` and ``independent``.
         people: of whom every picture could be measured; missing: the others.
         wanted: factors that it should respond to.
@@ -82,7 +82,7 @@ def of(measure: MeasureSpec, distances: Distances) -> Figures:
         measure: of a family in `factors.SUBJECTS`, or without a judge: then only the path is known.
         distances: of it.
     """
-    judge = f"{measure.judge.name} {measure.judge.version}" if measure.judge else ""
+    version, judge = measure.full_version, measure.judge.name if measure.judge else ""
     walked = distances.path[np.isfinite(distances.path).all(1)]
     falls = np.array([_falls(row) for row in walked])
     path = _range(statistics.mean_interval(falls, _names(falls)))
@@ -90,7 +90,7 @@ def of(measure: MeasureSpec, distances: Distances) -> Figures:
         verdict, reasons = judged(None, None, path[0])
         none = NOTHING
         return Figures(
-            measure.version, judge, measure.unit, len(walked), len(distances.path) - len(walked), (),
+            version, judge, measure.unit, len(walked), len(distances.path) - len(walked), (),
             none, none, {}, none, none, none, "", none, path, verdict, reasons,
         )  # fmt: skip
     subject = SUBJECTS[measure.family]
@@ -108,7 +108,7 @@ def of(measure: MeasureSpec, distances: Distances) -> Figures:
     others = [name for name in shares if name not in subject.wanted]
     verdict, reasons = judged(response[0], leak[0], path[0])
     return Figures(
-        version=measure.version,
+        version=version,
         judge=judge,
         unit=measure.unit,
         people=int(whole.sum()),

@@ -97,30 +97,29 @@ def markdown(summary: Summary) -> str:
 
 def card(name: str, m: Mapping[str, Any]) -> str:
     """One measure in words."""
+    because = f": {'; '.join(m['reasons'])}" if m["reasons"] else ""
     judge = f", judge {m['judge']}" if m["judge"] else ""
+    missing = f" ({m['missing']} more could not be measured)" if m["missing"] else ""
     lines = [
         f"### {name}",
         "",
-        f"**{m['verdict'].capitalize()}**" + (f": {'; '.join(m['reasons'])}." if m["reasons"] else "."),
+        f"**{m['verdict'].capitalize()}**{because}. Version {m['version']}{judge}; {m['people']} people{missing}.",
     ]
-    lines[-1] += f" Version {m['version']}{judge}; {m['people']} people" + (
-        f", {m['missing']} more could not be measured." if m["missing"] else "."
-    )
     if m["shares"]:
-        others = sorted((f for f in m["shares"] if f not in m["wanted"]), key=lambda f: -(m["shares"][f][0] or 0))
+
+        def named(factors: Sequence[str]) -> str:
+            return ", ".join(f"{factor} {number(m['shares'][factor])}" for factor in factors)
+
+        alone = f" ({named(m['wanted'])} alone)" if len(m["wanted"]) > 1 else ""
+        others = [factor for factor in m["shares"] if factor not in m["wanted"]]
+        most = sorted(others, key=lambda factor: -(m["shares"][factor][0] or 0))[:4]
         lines += [
-            f"- Should respond to {', '.join(m['wanted'])}: response {number(m['response'])}"
-            + (
-                ", of which " + ", ".join(f"{f} alone {number(m['shares'][f])}" for f in m["wanted"]) + "."
-                if len(m["wanted"]) > 1
-                else "."
-            ),
-            f"- Leaks {number(m['leak'])} of all else together; most of "
-            + ", ".join(f"{f} {number(m['shares'][f])}" for f in others[:4]) + ".",
-            f"- Floor {number(m['floor'], 3)} {m['unit']}, two faces {number(m['independent'], 3)} {m['unit']}. "
-            f"Rank correlation with the true distance {number(m['rank'])}.",
-        ]  # fmt: skip
-    lines.append(f"- Ranks better swaps first: {number(m['path'])}.")
+            f"- Responds to {', '.join(m['wanted'])}: {number(m['response'])}{alone}.",
+            f"- Leaks of all else together: {number(m['leak'])}; most alone: {named(most)}.",
+            f"- Floor {number(m['floor'], 3)} {m['unit']}, another face {number(m['independent'], 3)} {m['unit']}.",
+            f"- Rank correlation with the true distance: {number(m['rank'])}.",
+        ]
+    lines.append(f"- Better swaps first, along the path: {number(m['path'])}.")
     return "\n".join(lines)
 
 
