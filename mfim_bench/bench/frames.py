@@ -11,6 +11,7 @@ from mfim_bench.errors import RowError
 from mfim_bench.media.frames import frames_at
 from mfim_bench.media.hashes import file_hash
 from mfim_bench.media.images import write_image
+from mfim_bench.media.video import Interrupted
 from mfim_bench.protocol import Frame
 
 LEVEL = 1
@@ -20,12 +21,17 @@ LEVEL = 1
 class FrameStore:
     """Decoded frames under a folder, by the content of their video: ``<hash>/<number>.png``.
 
-    A frame that cannot be had leaves ``<number>.txt`` with the reason, so that a broken video is decoded once too.
+    A frame that cannot be had leaves ``<number>.txt`` with the reason, so that a broken video is decoded once too;
+    where the system failed rather than the file, the reason is kept for this process alone.
     Everything here can be deleted; it is made again when it is needed.
+
+    Args:
+        folder: of these frames; another one for other decoders, see `mfim_bench.bench.fingerprint.frames_key`.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._interrupted: dict[Path, str] = {}
 
     def file(self, frame: Frame) -> Path:
         """The image file of a frame: its own, or the stored one of a video's.
@@ -38,6 +44,8 @@ class FrameStore:
         place = self.place(frame)
         if place.is_file():
             return place
+        if place in self._interrupted:
+            raise RowError(self._interrupted[place])
         try:
             reason = place.with_suffix(".txt").read_text(encoding="utf-8")
         except OSError:
@@ -64,7 +72,7 @@ class FrameStore:
                 place = self.place(frame)
             except RowError:
                 continue  # `file` says why, in the row
-            if not place.is_file() and not place.with_suffix(".txt").is_file():
+            if not (place.is_file() or place.with_suffix(".txt").is_file() or place in self._interrupted):
                 todo[frame.path][frame.index] = frame
         return {path: list(found.values()) for path, found in todo.items()}
 
@@ -76,6 +84,8 @@ class FrameStore:
         try:
             for index, image in frames_at(video, places):
                 write_image(left.pop(index), image, level=LEVEL)
+        except Interrupted as error:
+            self._interrupted.update(dict.fromkeys(left.values(), str(error)))
         except RowError as error:
             for place in left.values():
                 write_atomic(place.with_suffix(".txt"), str(error).encode())

@@ -35,6 +35,8 @@ from mfim_bench.method import AnyMethod, MethodSpec, ResultsMethod
 from mfim_bench.plugins import Registry, given_only, load_method, load_protocol
 from mfim_bench.protocol import Frame, Pair, ProtocolSpec
 
+TUNING = ("train", "val", "validation")
+"""Splits whose scorings are not logged."""
 AT_SIZE = ("target-copy", "truth")
 """References also made at the method's own size: what its resolution alone costs, and the ends of *progress*."""
 
@@ -198,7 +200,7 @@ class Workshop:
             plan = self.plan
             self._cache = FeatureCache(self.out / "features.sqlite")
             workers = plan.settings.workers or (1 if plan.device.type == "cuda" else min(4, os.cpu_count() or 1))
-            store = FrameStore(self.out / "frames")
+            store = FrameStore(self.out / "frames" / fingerprint.frames_key())
             self._eyes = Eyes(plan.judges, plan.device, plan.device_name, self._cache, workers, store)
             frames = (
                 frame for pair in plan.pairs for frame in (pair.source, pair.target, *(p.frame for p in pair.parts))
@@ -212,7 +214,7 @@ class Workshop:
         mark = fingerprint.fingerprint(inputs)
         folder = self.out / self.plan.protocol.name / spec.name / mark
         if _status(folder) == "complete":
-            return Record.load(folder)
+            return _asked(Record.load(folder), self.plan.skipped)
         with _exact_arithmetic():
             method = load_method(spec, self.plan.device)
         if any(pair.parts for pair in self.plan.pairs):
@@ -288,11 +290,12 @@ class Workshop:
         }
 
     def _pair_entry(self, pair: Pair) -> dict[str, Any]:
-        def place(frame: Frame) -> str:
+        def place(frame: Frame) -> str | None:
+            """The image; None for a video's frame that could not be decoded."""
             try:
                 return str(self.eyes.file(frame).absolute())
             except RowError:
-                return str(frame.path.absolute())
+                return None
 
         return {
             "id": pair.id,
@@ -307,8 +310,8 @@ class Workshop:
         }
 
     def _log_scoring(self, manifest: dict[str, Any]) -> None:
-        """Every scoring of a test split leaves a line: tuning on it would show."""
-        if self.plan.split != "test":
+        """Every scoring of what may be a test split leaves a line: tuning on it would show."""
+        if self.plan.split in TUNING:
             return
         line = {
             "time": manifest["started"],
@@ -322,6 +325,15 @@ class Workshop:
         }
         with (self.out / "scorings.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
+
+
+def _asked(record: Record, skipped: Mapping[str, str]) -> Record:
+    """A complete record, saying of the measures left out what this command says: they are no input."""
+    if record.manifest.get("skipped", {}) == dict(skipped):
+        return record
+    for name, content in (("manifest", record.manifest), ("summary", record.summary)):
+        write_json(record.folder / f"{name}.json", {**content, "skipped": dict(skipped)})
+    return Record.load(record.folder)
 
 
 def _measure_entry(measure: MeasureSpec, method: MethodSpec, protocol: ProtocolSpec) -> dict[str, Any]:

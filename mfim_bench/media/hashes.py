@@ -7,6 +7,7 @@ import json
 import sqlite3
 import threading
 import time
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -37,7 +38,8 @@ def file_hash(path: Path) -> str:
         raise RowError(f"cannot read {path.name}: {error.strerror}") from None
     key = json.dumps([str(path.absolute()), stat.st_size, stat.st_mtime_ns])
     known = _database(weights.cache() / "hashes.sqlite")
-    with _lock:
+    row = None
+    with suppress(sqlite3.Error), _lock:  # a memory that fails is no reason not to read the file
         row = known.execute("SELECT hash FROM files WHERE file = ?", (key,)).fetchone()
     if row:
         return str(row[0])
@@ -46,7 +48,7 @@ def file_hash(path: Path) -> str:
     except OSError as error:
         raise RowError(f"cannot read {path.name}: {error.strerror}") from None
     if time.time() - stat.st_mtime > SETTLED:
-        with _lock, known:
+        with suppress(sqlite3.Error), _lock, known:
             known.execute("INSERT OR REPLACE INTO files VALUES (?, ?)", (key, found))
     return found
 

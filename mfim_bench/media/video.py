@@ -42,6 +42,10 @@ class VideoInfo:
     frames: int
 
 
+class Interrupted(RowError):
+    """The system failed, not the file: another try may succeed."""
+
+
 def video_info(path: Path | str) -> VideoInfo:
     """Read the header of a video.
 
@@ -95,7 +99,12 @@ def read_pictures(path: Path | str, max_pixels: int = MAX_PIXELS) -> Iterator[Pi
                         frame.pts = None if frame.dts is None else frame.dts - (first or 0)
                     yield Picture.of(frame, stream.sample_aspect_ratio)
         except av.error.FFmpegError as error:
-            raise RowError(f"broken or truncated video: {path.name} ({error})") from None
+            raise _broken(path, "broken or truncated video", error) from None
+
+
+def _broken(path: Path, what: str, error: Exception) -> RowError:
+    """The error to raise: `Interrupted` where the system failed and not the file."""
+    return (Interrupted if isinstance(error, OSError) else RowError)(f"{what}: {path.name} ({error})")
 
 
 def _check_end(container: Any, path: Path, end: Fraction) -> None:
@@ -111,7 +120,7 @@ def _open(path: Path) -> Any:
     except FileNotFoundError:
         raise RowError(f"missing file: {path.name}") from None
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise RowError(f"not a video: {path.name} ({error})") from None
+        raise _broken(path, "not a video", error) from None
     if _pictures_of(container) is None:
         container.close()
         raise RowError(f"no video stream: {path.name}")

@@ -60,7 +60,7 @@ def write_sheet(path: Path, names: Sequence[str], rows: Sequence[Sequence[Pictur
     return path
 
 
-def source_paths(pair: Mapping[str, Any]) -> dict[str, str]:
+def source_paths(pair: Mapping[str, Any]) -> dict[str, str | None]:
     """Of a manifest's pair: heading → image file; ``source``, or the parts of a mixed identity."""
     parts = pair.get("parts")  # schema 1 has none
     return {part["part"]: part["source_path"] for part in parts} if parts else {"source": pair["source_path"]}

@@ -105,7 +105,7 @@ def _data_sets() -> Iterator[ProtocolSpec]:
                 references=PLAIN_REFERENCES,
                 domain="faceforensics++",
                 splits=("test", "val", "train", "all"),
-                gallery="targets",
+                gallery="both",  # with --limit a source may be no pair's target
                 licence="FaceForensics terms of use",
                 citation="Rössler et al., FaceForensics++: Learning to Detect Manipulated Facial Images, ICCV 2019",
             )

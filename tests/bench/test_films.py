@@ -17,12 +17,14 @@ import pytest
 from portraits import portraits
 
 from mfim_bench import weights
-from mfim_bench.bench import Record, RunSettings, frames, run
+from mfim_bench.bench import Record, RunSettings, fingerprint, frames, run
+from mfim_bench.bench.frames import FrameStore
 from mfim_bench.bench.whole import gallery_frames
 from mfim_bench.cli import run_command
-from mfim_bench.errors import UsageError
+from mfim_bench.errors import RowError, UsageError
 from mfim_bench.media.images import read_image
 from mfim_bench.plugins import Plugins, Registry
+from mfim_bench.protocol import Frame
 from mfim_bench.report.compare import compare, left_out, text
 from mfim_bench.report.page import write_page
 from mfim_bench.report.table import build
@@ -404,3 +406,53 @@ def test_a_second_method_costs_only_its_own_images(
     assert record.summary["failed"] == 0
     different = 12  # results, each the swap of two pairs
     assert sum(asked) == different * 3
+
+
+def test_a_reason_is_kept_where_the_file_is_broken_and_not_where_the_system_failed(
+    films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video, frame = tmp_path / "film.mp4", Frame("plain", tmp_path / "film.mp4", "plain", 1)
+    shutil.copy(films / "plain.mp4", video)
+    store = FrameStore(tmp_path / "frames")
+    with monkeypatch.context() as patch:
+
+        def opened(*_: object) -> None:
+            raise PermissionError(13, "no access")
+
+        patch.setattr(av, "open", opened)
+        store.fetch(video, [frame])
+    with pytest.raises(RowError, match=r"film.mp4 .*no access"):
+        store.file(frame)
+    assert store.missing([frame]) == {}  # one try a command
+    again = FrameStore(tmp_path / "frames")
+    again.fetch(*next(iter(again.missing([frame]).items())))
+    assert again.file(frame).is_file()
+
+    video.write_bytes((films / "plain.mp4").read_bytes()[:200])
+    store.fetch(*next(iter(store.missing([frame]).items())))
+    assert FrameStore(tmp_path / "frames").missing([frame]) == {}
+
+
+def test_frames_of_another_decoder_are_other_frames(
+    settings: RunSettings, registry: Registry, decoded: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(settings, registry)
+    real = fingerprint._version
+    monkeypatch.setattr(fingerprint, "_version", lambda name: "0" if name == "av" else real(name))
+    for cached in (fingerprint.library_versions, fingerprint.frames_key):
+        cached.cache_clear()
+    try:
+        run(settings, registry)
+    finally:
+        for cached in (fingerprint.library_versions, fingerprint.frames_key):
+            cached.cache_clear()
+    assert decoded == dict.fromkeys((f"{name}.mp4" for name in PEOPLE), 2)
+
+
+def test_a_record_says_what_the_last_command_left_out(settings: RunSettings, registry: Registry) -> None:
+    asked = [("film-own",), ("film-own", "film-absent"), ("film-own",)]
+    records = [run(replace(settings, measures=names, skip_missing=True), registry)[0] for names in asked]
+    assert len({record.folder for record in records}) == 1
+    assert [list(record.summary["skipped"]) for record in records] == [[], ["film-absent@grid"], []]
+    assert "film-absent@grid" in build([records[1]]).text()
+    assert "film-absent" not in build([Record.load(records[0].folder)]).text()

@@ -81,7 +81,8 @@ def test_videos_of_photographs(collins: NDArray[np.uint8], hopper: NDArray[np.ui
         make(videos / f"{name}.mp4", held_by_hand(photograph, 30))
     (tmp_path / "test.json").write_text('[["000", "001"]]')
     arguments = ["run", "--method", "poisson", "--protocol", "faceforensics++", "--data", str(tmp_path)]
-    assert run_command([*arguments, "--measures", MEASURES, "--limit", "6", "--out", str(tmp_path / "runs")]) == 0
+    # With the default measures: retrieval finds the source's person although some sources are nobody's target.
+    assert run_command([*arguments, "--limit", "6", "--out", str(tmp_path / "runs")]) == 0
     found = records(tmp_path / "runs")
     assert {method: (len(r.rows), r.summary["failed"]) for method, r in found.items() if not r.reference} == {
         "poisson": (6, 0)
