@@ -18,13 +18,13 @@ HEAD = 18
 """Height of the line of names, pixels."""
 
 
-def write_grid(path: Path, records: Sequence[Record], pairs: int, side: int) -> Path:
-    """Write a PNG of the first pairs of the protocol's order that every run has.
+def write_grid(path: Path, records: Sequence[Record], pairs: int | Mapping[str, str], side: int) -> Path:
+    """Write a PNG of pairs that every run has.
 
     Args:
         path: of the picture.
         records: runs of one protocol on the same images.
-        pairs: how many rows.
+        pairs: how many rows, the first of the protocol's order; or pair id → caption above its row.
         side: of each picture, pixels.
 
     Raises:
@@ -40,13 +40,15 @@ def write_grid(path: Path, records: Sequence[Record], pairs: int, side: int) -> 
     truth = any(known[name]["truth_path"] for name in common)
     sources = list(source_paths(known[common[0]]))
     names = [*sources, "target", *(record.method for record in records), *(["truth"] if truth else [])]
-    rows = [_heading(names, side)]
-    for name in common[:pairs]:
+    rows = [_line([(name, (i + 0.5) / len(names)) for i, name in enumerate(names)], side * len(names))]
+    captions = dict.fromkeys(common[:pairs], "") if isinstance(pairs, int) else pairs
+    for name, caption in captions.items():
         pair = known[name]
         given = source_paths(pair)
         files = [*(given.get(part) for part in sources), pair["target_path"]]
         files += [r.folder / "images" / f"{name}.png" for r in records]
         files += [pair["truth_path"]] if truth else []
+        rows += [_line([(caption, 0.5)], side * len(names))] if caption else []
         rows.append(np.concatenate([_tile(file and Path(file), side) for file in files], axis=1))
     write_image(path, np.concatenate(rows), {"Software": "mfim-bench", "Description": "Synthetic: face swaps."})
     return path
@@ -58,11 +60,12 @@ def source_paths(pair: Mapping[str, Any]) -> dict[str, str]:
     return {part["part"]: part["source_path"] for part in parts} if parts else {"source": pair["source_path"]}
 
 
-def _heading(names: Sequence[str], side: int) -> NDArray[np.uint8]:
-    line = Image.new("RGB", (side * len(names), HEAD), "white")
+def _line(texts: Sequence[tuple[str, float]], width: int) -> NDArray[np.uint8]:
+    """A white line with texts, each centred at a share of the width."""
+    line = Image.new("RGB", (width, HEAD), "white")
     draw = ImageDraw.Draw(line)
-    for index, name in enumerate(names):
-        draw.text((index * side + side / 2, HEAD / 2), name, fill="black", anchor="mm", font=ImageFont.load_default(12))
+    for text, place in texts:
+        draw.text((place * width, HEAD / 2), text, fill="black", anchor="mm", font=ImageFont.load_default(12))
     return np.asarray(line)
 
 

@@ -119,12 +119,13 @@ class Table:
         return "\n".join([self.title, "", grid, "", *self.legend])
 
 
-def build(records: Sequence[Record], common: bool = False) -> Table:
+def build(records: Sequence[Record], common: bool = False, mark: bool = True) -> Table:
     """The table of several runs.
 
     Args:
         records: of one protocol, split and copy of the data.
         common: count only the pairs that every one of them scored.
+        mark: the best value of each measure.
 
     Raises:
         UsageError: the runs measured other images, or with other measures.
@@ -141,7 +142,7 @@ def build(records: Sequence[Record], common: bool = False) -> Table:
     ranked = [i for i, record in enumerate(records) if not record.reference]
     same = len({frozenset(scored[i]) for i in ranked}) == 1
     intervals = {name: [_interval(list(rows.values()), name) for rows in scored] for name in names}
-    best = {name: _best(name, records, intervals[name], ranked) for name in names} if same else {}
+    best = {name: _best(name, records, intervals[name], ranked) for name in names} if same and mark else {}
     best |= {name: None for name in names if not same_others([records[i] for i in ranked], name)}
     lines = []
     for i, record in enumerate(records):
@@ -240,6 +241,9 @@ def _legend(lines: Sequence[Line], measures: Mapping[str, Mapping[str, Any]], ra
             if measure["over"] == "gallery" and not same_others(records, name):
                 legend.append(f"{name} is not ranked: the methods were looked for among different frames")
             legend.append(f"{name}: {_compared_with([line.record.summary['whole'][name] for line in lines], measure)}")
+    people = [cell.interval.identities for line in lines for cell in line.cells.values() if cell.interval.identities]
+    if few := statistics.few_identities(min(people, default=0)):
+        legend.append(few)
     for name, why in lines[0].record.summary.get("skipped", {}).items():
         legend.append(f"not measured: {name} ({why})")
     return legend
