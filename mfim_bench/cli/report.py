@@ -1,4 +1,4 @@
-"""``mfim-bench report``, ``compare`` and ``leaderboard``: read records that exist."""
+"""``mfim-bench report``, ``grid``, ``compare``, ``leaderboard``, ``table``: read records that exist; ``published``."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 Format = Literal["text", "markdown", "latex", "csv", "json"]
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="LaTeX is for booktabs.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
+PublishedOption = Annotated[
+    list[str] | None,
+    typer.Option("--published", metavar="NAME", help="Also this published table, apart; see `published`. May repeat."),
+]
 CommonOption = Annotated[bool, typer.Option("--common", help="Count only the pairs that every run scored.")]
 
 
@@ -121,19 +125,20 @@ def leaderboard(
     out: Annotated[Path, typer.Option("--out", help="Root folder of runs.")] = Path("runs"),
     common: Annotated[
         bool,
-        typer.Option("--common", help="Count only the pairs that every run scored; leave out what cannot be compared."),
+        typer.Option("--common", help="Only the pairs that all scored; leaves out what can't be compared."),
     ] = False,
     pairs: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only runs of N pairs.")] = None,
-    sort: Annotated[
-        str, typer.Option("--sort", metavar="MEASURE", help="Order by it; by the first when left out.")
-    ] = "",
+    sort: Annotated[str, typer.Option("--sort", metavar="MEASURE", help="Order by it; else by the first.")] = "",
+    beside: PublishedOption = None,
     style: FormatOption = "text",
 ) -> None:
     """Rank the finished runs of a protocol, each method's newest, as far as statistics separate them."""
     from mfim_bench.report import leaderboard as board
+    from mfim_bench.report import published as others
     from mfim_bench.report.formats import render
 
-    typer.echo(render(board.leaderboard(_newest(out / protocol, split, pairs), common, sort).sheets(), style))
+    found = board.leaderboard(_newest(out / protocol, split, pairs), common, sort)
+    typer.echo(render([*found.sheets(), *others.sheets(beside or [])], style))
 
 
 def _newest(folder: Path, split: str, pairs: int | None) -> list[Record]:
@@ -156,9 +161,45 @@ def _newest(folder: Path, split: str, pairs: int | None) -> list[Record]:
     return list(found.values())
 
 
+def table(
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="[ROW=]RUN…", help="Run folders; the row is the method's own when left out."),
+    ],
+    form: Annotated[str, typer.Option("--form", help="mfim-1, mfim-2, mfim-3 or mfim-4.")],
+    common: CommonOption = False,
+    beside: PublishedOption = None,
+    style: FormatOption = "text",
+) -> None:
+    """Print runs in the form of a table of the MFIM paper: 1 FaceForensics++, 2 CelebA-HQ, 3 ablation, 4 ID mixing."""
+    from mfim_bench.bench.record import Record
+    from mfim_bench.report import forms
+    from mfim_bench.report import published as others
+    from mfim_bench.report.formats import render
+
+    labelled = []
+    for text in runs:
+        label, _, folder = text.rpartition("=") if not Path(text).exists() else ("", "", text)
+        labelled.append((label, Record.load(Path(folder))))
+    typer.echo(render([forms.form(form, labelled, common), *others.sheets(beside or [])], style))
+
+
+def published(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME…]", help="Tables to show; else the list.")] = None,
+    style: FormatOption = "text",
+) -> None:
+    """List or show figures that others published, each table with its source. They are never ranked with measured ones."""
+    from mfim_bench.report import published as others
+    from mfim_bench.report.formats import render
+
+    typer.echo(render(others.sheets(names) if names else [others.listing()], style))
+
+
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
     app.command()(report)
     app.command()(grid)
     app.command()(compare)
     app.command()(leaderboard)
+    app.command()(table)
+    app.command()(published)

@@ -1,10 +1,10 @@
 """The finished runs of a folder in one table, ranked as far as statistics separate them.
 
 Ranks are intervals. Of k methods ranked by a measure, one that w of them beat and that beats l of them has a rank from
-1 + w to k − l, where "beats" is a paired difference with p < .05 after Holm's correction over all couples of methods and
-all measures of the table. With that correction every method's true rank on every measure lies in its interval, with 95 %
-(Mogstad, Romano, Shaikh & Wilhelm, "Inference for Ranks", Review of Economic Studies 2024). Methods that nothing
-separates share an interval: a tie.
+1 + w to k − l, where "beats" is a paired difference with p < .05 after Holm's correction over all couples of methods
+and all measures of the table. With that correction every method's true rank on every measure lies in its interval,
+with 95 % (Mogstad, Romano, Shaikh & Wilhelm, "Inference for Ranks", Review of Economic Studies 2024). Methods that
+nothing separates share an interval: a tie.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ class Leaderboard:
         legend = list(self.table.legend)
         if self.ranks:
             legend.append(
-                f"(1–2): the ranks that remain open; a method beats another where p < {LEVEL:g} of their paired difference"
-                " after Holm's correction over all methods and measures; methods with one range are tied"
+                f"(1–2): the ranks that remain open; one method beats another where their difference has p < {LEVEL:g} after"
+                " Holm's correction over all methods and measures; methods with one range are tied"
             )
         sheets = [Sheet(self.table.title, self.table.headers(), cells, [*legend, *self.notes], self._facts())]
         return [*sheets, self._overlap_sheet()] if self.overlap else sheets
@@ -94,12 +94,13 @@ class Leaderboard:
 
     def _overlap_sheet(self) -> Sheet:
         names = [line.record.method for line in self.table.lines]
-        cells = [[a, *(str(self.overlap[a, b]) for b in names)] for a in names]
+        numbers = [str(number) for number in range(1, len(names) + 1)]
+        cells = [[n, a, *(str(self.overlap[a, b]) for b in names)] for n, a in zip(numbers, names, strict=True)]
         facts: list[Fact] = [
             {"kind": "overlap", "method": a, "other": b, "pairs": self.overlap[a, b]}
             for a, b in itertools.combinations(names, 2)
         ]
-        return Sheet("Pairs that both scored", ["", *names], cells, (), facts)
+        return Sheet("Pairs that both scored", ["", "", *numbers], cells, (), facts)
 
 
 def leaderboard(records: Sequence[Record], common: bool = False, sort: str = "") -> Leaderboard:
@@ -155,8 +156,8 @@ def _comparable(records: Sequence[Record], common: bool) -> tuple[list[Record], 
     if len(lists) > 1 and not common:
         said = "; ".join(f"{len(g[0].rows)} pairs: {', '.join(r.method for r in g)}" for g in lists.values())
         raise UsageError(
-            f"the runs have different pair lists ({said}); --common counts the pairs that all scored, --pairs N takes runs"
-            " of N pairs"
+            f"the runs have different pair lists ({said}); --common counts the pairs that all scored,"
+            " --pairs N takes runs of N pairs"
         )
     versions: dict[str, dict[str, list[str]]] = {}
     for record in records:
