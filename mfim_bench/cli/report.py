@@ -188,7 +188,7 @@ def published(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME…]", help="Tables to show; else the list.")] = None,
     style: FormatOption = "text",
 ) -> None:
-    """List or show figures that others published, each table with its source. They are never ranked with measured ones."""
+    """List or show figures that others published, with their source; never ranked with measured ones."""
     from mfim_bench.report import published as others
     from mfim_bench.report.formats import render
 

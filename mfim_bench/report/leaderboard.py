@@ -62,8 +62,8 @@ class Leaderboard:
         legend = list(self.table.legend)
         if self.ranks:
             legend.append(
-                f"(1–2): the ranks that remain open; one method beats another where their difference has p < {LEVEL:g} after"
-                " Holm's correction over all methods and measures; methods with one range are tied"
+                f"(1–2): the ranks that remain open; one method beats another where their difference has p < {LEVEL:g}"
+                " after Holm's correction over all methods and measures; methods with one range are tied"
             )
         sheets = [Sheet(self.table.title, self.table.headers(), cells, [*legend, *self.notes], self._facts())]
         return [*sheets, self._overlap_sheet()] if self.overlap else sheets

@@ -48,7 +48,7 @@ class Published:
         ]
         legend = [
             f"source: {self.source}",
-            "comparable only inside this table: its pairs, crops and judges are its own; not ranked with measured figures",
+            "comparable only inside this table, which has its own pairs, crops and judges; not ranked with measured",
         ]
         return Sheet(f"PUBLISHED, not measured here: {self.title}", ["published", *self.columns], cells, legend, facts)
 
