@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import enum
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +14,17 @@ from mfim_bench.errors import UsageError
 if TYPE_CHECKING:
     from mfim_bench.bench import Record
 
-Format = Literal["text", "markdown", "latex", "csv", "json"]
+
+class Format(enum.StrEnum):
+    """How to print."""
+
+    text = enum.auto()
+    markdown = enum.auto()
+    latex = enum.auto()
+    csv = enum.auto()
+    json = enum.auto()
+
+
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="LaTeX is for booktabs.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
 PublishedOption = Annotated[
@@ -79,7 +90,7 @@ def compare(
     side: Annotated[int, typer.Option(min=16, max=1024, help="Side of each picture, pixels.")] = 160,
     bootstrap: Annotated[int, typer.Option(min=0, metavar="N", help="Pigeonhole bootstrap of N draws as a check.")] = 0,
     seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
-    style: FormatOption = "text",
+    style: FormatOption = Format.text,
     as_json: JsonOption = False,
 ) -> None:
     """Paired differences A − B over the pairs that both scored, with intervals and Holm-corrected p-values."""
@@ -98,7 +109,7 @@ def compare(
     sheets = []
     for one in found:
         sheets += [comparison.sheet(one), *([comparison.worst_sheet(one, worst)] if worst else [])]
-    style = "json" if as_json else style
+    style = Format.json if as_json else style
     typer.echo(render(sheets, style))
     if style in ("json", "csv"):
         for one in found:
@@ -130,7 +141,7 @@ def leaderboard(
     pairs: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only runs of N pairs.")] = None,
     sort: Annotated[str, typer.Option("--sort", metavar="MEASURE", help="Order by it; else by the first.")] = "",
     beside: PublishedOption = None,
-    style: FormatOption = "text",
+    style: FormatOption = Format.text,
 ) -> None:
     """Rank the finished runs of a protocol, each method's newest, as far as statistics separate them."""
     from mfim_bench.report import leaderboard as board
@@ -169,7 +180,7 @@ def table(
     form: Annotated[str, typer.Option("--form", help="mfim-1, mfim-2, mfim-3 or mfim-4.")],
     common: CommonOption = False,
     beside: PublishedOption = None,
-    style: FormatOption = "text",
+    style: FormatOption = Format.text,
 ) -> None:
     """Print runs in the form of a table of the MFIM paper: 1 FaceForensics++, 2 CelebA-HQ, 3 ablation, 4 ID mixing."""
     from mfim_bench.bench.record import Record
@@ -186,7 +197,7 @@ def table(
 
 def published(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME…]", help="Tables to show; else the list.")] = None,
-    style: FormatOption = "text",
+    style: FormatOption = Format.text,
 ) -> None:
     """List or show figures that others published, with their source; never ranked with measured ones."""
     from mfim_bench.report import published as others

@@ -7,13 +7,12 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from tabulate import tabulate
 
 from mfim_bench.bench.summary import finite
 
-Format: TypeAlias = Literal["text", "markdown", "latex", "csv", "json"]
 Fact: TypeAlias = Mapping[str, str | int | float | bool | None]
 
 _LATEX = str.maketrans(
@@ -44,8 +43,8 @@ class Sheet:
     facts: Sequence[Fact] = ()
 
 
-def render(sheets: Sequence[Sheet], style: Format) -> str:
-    """All sheets in one format.
+def render(sheets: Sequence[Sheet], style: str) -> str:
+    """All sheets as ``text``, ``markdown``, ``latex``, ``csv`` or ``json``.
 
     CSV and JSON hold the facts of all sheets in their order; a column that a record lacks is empty. In LaTeX (booktabs)
     title and legend are comments.
