@@ -15,7 +15,7 @@ from mfim_bench.bench.record import Record, identities
 from mfim_bench.errors import UsageError
 from mfim_bench.report.formats import Fact, Sheet, render
 from mfim_bench.report.grid import write_grid
-from mfim_bench.report.table import check_comparable, same_others
+from mfim_bench.report.table import check_comparable, marks, marks_legend, same_others
 from mfim_bench.statistics import Interval
 
 
@@ -178,14 +178,14 @@ def names(comparison: Comparison) -> tuple[str, str]:
 def sheet(comparison: Comparison) -> Sheet:
     """The differences as a table, with the figures behind it."""
     a, b = names(comparison)
-    measures = comparison.a.measures
+    measures = {d.measure: comparison.a.measures[d.measure] for d in comparison.differences}
+    mark = marks(measures)
     first = comparison.differences[0]
     bootstrap = first.bootstrap is not None
     rows = []
     for d in comparison.differences:
         digits = measures[d.measure]["digits"] + 1
-        arrow = "↓" if measures[d.measure]["lower_is_better"] else "↑"
-        row = [f"{d.measure} {arrow}", f"{d.a:.{digits}f}", f"{d.b:.{digits}f}", _signed(d.interval, digits)]
+        row = [f"{d.measure} {mark[d.measure]}", f"{d.a:.{digits}f}", f"{d.b:.{digits}f}", _signed(d.interval, digits)]
         row += [_signed(d.bootstrap, digits, bare=True)] if d.bootstrap else []
         wins = f"{100 * d.wins.estimate:.0f} % [{100 * d.wins.low:.0f}, {100 * d.wins.high:.0f}]"
         row += [f"{d.p:.2g}", f"{d.effect:+.2f}", wins, f"{d.detectable:.{digits}f}"]
@@ -199,6 +199,7 @@ def sheet(comparison: Comparison) -> Sheet:
     ]
     if bootstrap:
         legend.append("bootstrap: the same interval by resampling identities (pigeonhole), which errs on the wide side")
+    legend += marks_legend(measures)
     if few := statistics.few_identities(first.interval.identities):
         legend.append(few)
     legend += [f"not compared: {name} ({why})" for name, why in left_out(comparison.a, comparison.b).items()]

@@ -18,7 +18,7 @@ Fact: TypeAlias = Mapping[str, str | int | float | bool | None]
 _LATEX = str.maketrans(
     {
         "↓": r"$\downarrow$", "↑": r"$\uparrow$", "±": r"$\pm$", "−": "$-$", "–": "--", "…": r"\ldots{}",
-        "▲": r"$\blacktriangle$", "†": r"$\dagger$", "‡": r"$\ddagger$", "°": r"$^\circ$", "×": r"$\times$",
+        "▲": r"$\blacktriangle$", "†": r"$\dagger$", "‡": r"$\ddagger$", "°": r"$^\circ$", "✗": r"$\times$",
     }
 )  # fmt: skip
 """What pdfLaTeX does not know; ``\\blacktriangle`` needs amssymb."""

@@ -14,7 +14,7 @@ from mfim_bench.bench.record import Record
 from mfim_bench.errors import UsageError
 from mfim_bench.report.ablation import averaged
 from mfim_bench.report.formats import Fact, Sheet
-from mfim_bench.report.table import build
+from mfim_bench.report.table import build, marks
 
 _FIVE = (
     ("identity", "source"), ("shape", "source"), ("expression", "target"), ("pose", "target"), ("pose-hn", "target"),
@@ -102,13 +102,13 @@ def form(name: str, runs: Sequence[tuple[str, Record]], common: bool = False) ->
     means = {key: found[0] if len(found) == 1 else averaged(key, found) for key, found in groups.items()}
     table = build([*means.values(), *beside], common, mark=False)
     lines = {id(line.record): line for line in table.lines}
+    mark = marks(table.measures)
     heads, found, absent = ["", "run"], [], []
     for family, role in shape.columns:
         fitting = [n for n, m in table.of_pairs.items() if n.partition("@")[0] == family and m["compares"] == role]
         said = family if [f for f, _ in shape.columns].count(family) == 1 else f"{family}, {_ROLES[role]}"
         for measure in fitting:
-            arrow = "↓" if table.measures[measure]["lower_is_better"] else "↑"
-            heads.append(f"{said} {arrow}\n{measure.partition('@')[2]}\n{table.measures[measure]['unit']}")
+            heads.append(f"{said} {mark[measure]}\n{measure.partition('@')[2]}\n{table.measures[measure]['unit']}")
         if not fitting:
             heads.append(f"{said}\nnot measured")
             absent.append(f"{said}: cannot be filled, the runs have no such measure in common")

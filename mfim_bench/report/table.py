@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from mfim_bench import statistics
+from mfim_bench import audited, statistics
 from mfim_bench.bench.parts import Row
 from mfim_bench.bench.record import Record, identities
 from mfim_bench.errors import UsageError
@@ -101,11 +101,10 @@ class Table:
     def headers(self) -> list[str]:
         """Column heads of several lines: name and arrow, variant, unit."""
         heads = ["method"]
+        mark = marks(self.measures)
         for name, measure in self.measures.items():
             family, _, variant = name.partition("@")
-            arrow = "↓" if measure["lower_is_better"] else "↑"
-            mark = IN_DOMAIN if measure["in_domain"] else ""
-            heads.append(f"{family} {arrow}{mark}\n{variant}\n{measure['unit']}")
+            heads.append(f"{family} {mark[name]}\n{variant}\n{measure['unit']}")
         return [*heads, "scored", "failed"]
 
     def text(self) -> str:
@@ -117,6 +116,24 @@ class Table:
         align = ["left", *["right"] * (len(self.measures) + 2)]
         grid = tabulate(rows, self.headers(), tablefmt="simple", colalign=align, disable_numparse=True)
         return "\n".join([self.title, "", grid, "", *self.legend])
+
+
+def marks(measures: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Name → the arrow of its direction, with what a reader must know of its judge."""
+    audit = audited.verdicts(measures)
+    found = {}
+    for name, measure in measures.items():
+        found[name] = "↓" if measure["lower_is_better"] else "↑"
+        found[name] += IN_DOMAIN if measure["in_domain"] else ""
+        found[name] += audited.FAILS if audit.get(name) == "fails" else ""
+    return found
+
+
+def marks_legend(measures: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What `marks` beside the arrows mean."""
+    in_domain = any(measure["in_domain"] for measure in measures.values())
+    lines = [f"{IN_DOMAIN} in-domain: the judge was trained on the protocol's own kind of data"] if in_domain else []
+    return lines + audited.legend(audited.verdicts(measures))
 
 
 def build(records: Sequence[Record], common: bool = False, mark: bool = True) -> Table:
@@ -231,8 +248,6 @@ def _legend(lines: Sequence[Line], measures: Mapping[str, Mapping[str, Any]], ra
         legend.append(f"{BEST} best of the methods compared (references are not ranked)")
     if any(cell.self_judged for line in lines for cell in line.cells.values()):
         legend.append(f"{SELF_JUDGED} self-judged: this judge helped to train the method; not ranked")
-    if any(measure["in_domain"] for measure in measures.values()):
-        legend.append(f"{IN_DOMAIN} in-domain: the judge was trained on the protocol's own kind of data")
     if ranked > 1 and not same:
         legend.append("not ranked: the methods were scored on different pairs; --common counts the pairs all scored")
     for name, measure in measures.items():
@@ -244,6 +259,7 @@ def _legend(lines: Sequence[Line], measures: Mapping[str, Mapping[str, Any]], ra
     people = [cell.interval.identities for line in lines for cell in line.cells.values() if cell.interval.identities]
     if few := statistics.few_identities(min(people, default=0)):
         legend.append(few)
+    legend += marks_legend(measures)
     for name, why in lines[0].record.summary.get("skipped", {}).items():
         legend.append(f"not measured: {name} ({why})")
     return legend
