@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mfim_bench import statistics
+from mfim_bench import audited, statistics
 from mfim_bench.bench.record import Record, identities
 from mfim_bench.errors import UsageError
 from mfim_bench.report.formats import Fact, Sheet, render
 from mfim_bench.report.grid import write_grid
-from mfim_bench.report.table import check_comparable, marks, marks_legend, same_others
+from mfim_bench.report.table import check_comparable, in_domain_legend, marks, same_others
 from mfim_bench.statistics import Interval
 
 
@@ -199,7 +199,7 @@ def sheet(comparison: Comparison) -> Sheet:
     ]
     if bootstrap:
         legend.append("bootstrap: the same interval by resampling identities (pigeonhole), which errs on the wide side")
-    legend += marks_legend(measures)
+    legend += [*in_domain_legend(measures), *audited.legend(audited.verdicts(measures))]
     if few := statistics.few_identities(first.interval.identities):
         legend.append(few)
     legend += [f"not compared: {name} ({why})" for name, why in left_out(comparison.a, comparison.b).items()]

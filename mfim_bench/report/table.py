@@ -129,11 +129,10 @@ def marks(measures: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     return found
 
 
-def marks_legend(measures: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What `marks` beside the arrows mean."""
-    in_domain = any(measure["in_domain"] for measure in measures.values())
-    lines = [f"{IN_DOMAIN} in-domain: the judge was trained on the protocol's own kind of data"] if in_domain else []
-    return lines + audited.legend(audited.verdicts(measures))
+def in_domain_legend(measures: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What the mark means, where a measure has it."""
+    marked = any(measure["in_domain"] for measure in measures.values())
+    return [f"{IN_DOMAIN} in-domain: the judge was trained on the protocol's own kind of data"] if marked else []
 
 
 def build(records: Sequence[Record], common: bool = False, mark: bool = True) -> Table:
@@ -248,6 +247,7 @@ def _legend(lines: Sequence[Line], measures: Mapping[str, Mapping[str, Any]], ra
         legend.append(f"{BEST} best of the methods compared (references are not ranked)")
     if any(cell.self_judged for line in lines for cell in line.cells.values()):
         legend.append(f"{SELF_JUDGED} self-judged: this judge helped to train the method; not ranked")
+    legend += in_domain_legend(measures)
     if ranked > 1 and not same:
         legend.append("not ranked: the methods were scored on different pairs; --common counts the pairs all scored")
     for name, measure in measures.items():
@@ -259,7 +259,7 @@ def _legend(lines: Sequence[Line], measures: Mapping[str, Mapping[str, Any]], ra
     people = [cell.interval.identities for line in lines for cell in line.cells.values() if cell.interval.identities]
     if few := statistics.few_identities(min(people, default=0)):
         legend.append(few)
-    legend += marks_legend(measures)
+    legend += audited.legend(audited.verdicts(measures))
     for name, why in lines[0].record.summary.get("skipped", {}).items():
         legend.append(f"not measured: {name} ({why})")
     return legend
