@@ -1,7 +1,8 @@
-"""``mfim-bench report``, ``compare`` and ``leaderboard``: read records that exist."""
+"""``mfim-bench report``, ``grid``, ``compare``, ``leaderboard``, ``table``: read records that exist; ``published``."""
 
 from __future__ import annotations
 
+import enum
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,23 @@ from mfim_bench.errors import UsageError
 if TYPE_CHECKING:
     from mfim_bench.bench import Record
 
+
+class Format(enum.StrEnum):
+    """How to print."""
+
+    text = enum.auto()
+    markdown = enum.auto()
+    latex = enum.auto()
+    csv = enum.auto()
+    json = enum.auto()
+
+
+FormatOption = Annotated[Format, typer.Option("--format", "-f", help="LaTeX is for booktabs.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
+PublishedOption = Annotated[
+    list[str] | None,
+    typer.Option("--published", metavar="NAME", help="Also this published table, apart; see `published`. May repeat."),
+]
 CommonOption = Annotated[bool, typer.Option("--common", help="Count only the pairs that every run scored.")]
 
 
@@ -59,69 +77,137 @@ def grid(
 
 
 def compare(
-    a: Annotated[Path, typer.Argument(help="Run folder of method A.")],
-    b: Annotated[Path, typer.Argument(help="Run folder of method B.")],
-    fail_if: Annotated[
-        str, typer.Option("--fail-if", help="Exit 1 when true, like 'identity.low > 0 or pose.p < 0.01 and pose > 0'.")
+    runs: Annotated[list[Path], typer.Argument(metavar="A B…", help="Run folders: A is compared with each other one.")],
+    baseline: Annotated[
+        str,
+        typer.Option("--baseline", help="Compare each with this one instead: its folder, or its method's name."),
     ] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="The differences as JSON.")] = False,
+    fail_if: Annotated[
+        str,
+        typer.Option(
+            "--fail-if",
+            help="Exit 1 when true of any: 'identity.low > 0 or pose.p < 0.01 and pose > 0', 'identity > +2%'.",
+        ),
+    ] = "",
+    worst: Annotated[int, typer.Option(min=0, help="Also the pairs that differ most, so many a measure.")] = 0,
+    pictures: Annotated[Path | None, typer.Option(help="PNG of these pairs to write (else 3 a measure).")] = None,
+    side: Annotated[int, typer.Option(min=16, max=1024, help="Side of each picture, pixels.")] = 160,
+    bootstrap: Annotated[int, typer.Option(min=0, metavar="N", help="Pigeonhole bootstrap of N draws as a check.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    style: FormatOption = Format.text,
+    as_json: JsonOption = False,
 ) -> None:
     """Paired differences A − B over the pairs that both scored, with intervals and Holm-corrected p-values."""
     from mfim_bench.bench.record import Record
-    from mfim_bench.bench.summary import finite
     from mfim_bench.report import compare as comparison
+    from mfim_bench.report.formats import render
 
-    first, second = Record.load(a), Record.load(b)
-    differences = comparison.compare(first, second)
-    failed = comparison.holds(fail_if, differences) if fail_if else False
-    if as_json:
-        found = [
-            {"measure": d.measure, "n": d.interval.n, **{key: finite(value) for key, value in d.fields.items()}}
-            for d in differences
-        ]
-        typer.echo(json.dumps(found, indent=2))
-        for name, why in comparison.left_out(first, second).items():
-            typer.echo(f"not compared: {name} ({why})", err=True)
-    else:
-        typer.echo(comparison.text(first, second, differences))
-    if failed:
+    if len(runs) < 2:
+        raise UsageError("compare needs two runs or more")
+    if bootstrap == 1:
+        raise UsageError("--bootstrap needs at least two draws")
+    records = [Record.load(folder) for folder in runs]
+    base = _chosen(baseline, runs, records) if baseline else None
+    found = comparison.compare_all(comparison.couples(records, base), bootstrap, seed)
+    held = [comparison.holds(fail_if, one.differences) for one in found] if fail_if else []
+    sheets = []
+    for one in found:
+        sheets += [comparison.sheet(one), *([comparison.worst_sheet(one, worst)] if worst else [])]
+    style = Format.json if as_json else style
+    typer.echo(render(sheets, style))
+    if style in ("json", "csv"):
+        for one in found:
+            for name, why in comparison.left_out(one.a, one.b).items():
+                typer.echo(f"not compared: {name} ({why})", err=True)
+    if pictures:
+        typer.echo(f"pictures: {comparison.picture(pictures, found, worst or 3, side)}", err=True)
+    if any(held):
         typer.echo(f"mfim-bench: {fail_if} holds", err=True)
         raise typer.Exit(1)
+
+
+def _chosen(text: str, runs: list[Path], records: list[Record]) -> Record:
+    found = [r for folder, r in zip(runs, records, strict=True) if folder == Path(text) or r.method == text]
+    if len(found) != 1:
+        known = ", ".join(record.method for record in records)
+        raise UsageError(f"--baseline: {text!r} names {len(found)} of the runs; they are of {known}")
+    return found[0]
 
 
 def leaderboard(
     protocol: Annotated[str, typer.Option("--protocol", "-p", help="Name of the protocol.")] = "virtual-faces",
     split: Annotated[str, typer.Option("--split", help="Of the protocol.")] = "test",
     out: Annotated[Path, typer.Option("--out", help="Root folder of runs.")] = Path("runs"),
-    common: CommonOption = False,
+    common: Annotated[
+        bool,
+        typer.Option("--common", help="Only the pairs that all scored; leaves out what can't be compared."),
+    ] = False,
+    pairs: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only runs of N pairs.")] = None,
+    sort: Annotated[str, typer.Option("--sort", metavar="MEASURE", help="Order by it; else by the first.")] = "",
+    beside: PublishedOption = None,
+    style: FormatOption = Format.text,
 ) -> None:
-    """One table of the finished runs of a protocol: each method's newest, on the pair list that most methods ran."""
-    from mfim_bench.report.table import build
+    """Rank the finished runs of a protocol, each method's newest, as far as statistics separate them."""
+    from mfim_bench.report import leaderboard as board
+    from mfim_bench.report import published as others
+    from mfim_bench.report.formats import render
 
-    typer.echo(build(_newest(out / protocol, split), common).text())
+    found = board.leaderboard(_newest(out / protocol, split, pairs), common, sort)
+    typer.echo(render([*found.sheets(), *others.sheets(beside or [])], style))
 
 
-def _newest(folder: Path, split: str) -> list[Record]:
+def _newest(folder: Path, split: str, pairs: int | None) -> list[Record]:
     from mfim_bench.bench.record import Record
 
-    groups: dict[tuple[str, str], dict[str, Record]] = {}
+    found: dict[str, Record] = {}
     for manifest in sorted(folder.glob("*/*/manifest.json")):
         try:
             record = Record.load(manifest.parent)
         except UsageError as error:  # an unfinished run is no reason to show nothing
             typer.echo(f"left out: {error}", err=True)
             continue
-        inputs = record.manifest["inputs"]
-        if inputs["protocol"]["split"] != split:
+        if record.manifest["inputs"]["protocol"]["split"] != split or pairs not in (None, len(record.rows)):
             continue
-        group = groups.setdefault((record.data_hash, inputs["pairs"]["hash"]), {})
-        known = group.get(record.method)
+        known = found.get(record.method)
         if known is None or known.manifest["started"] < record.manifest["started"]:
-            group[record.method] = record
-    if not groups:
+            found[record.method] = record
+    if not found:
         raise UsageError(f"there is no finished run of split {split} under {folder}")
-    best = max(groups.values(), key=lambda group: (len(group), len(next(iter(group.values())).rows)))
-    return sorted(best.values(), key=lambda record: (record.reference, record.method))
+    return list(found.values())
+
+
+def table(
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="[ROW=]RUN…", help="Run folders; the row is the method's own when left out."),
+    ],
+    form: Annotated[str, typer.Option("--form", help="mfim-1, mfim-2, mfim-3 or mfim-4.")],
+    common: CommonOption = False,
+    beside: PublishedOption = None,
+    style: FormatOption = Format.text,
+) -> None:
+    """Print runs in the form of a table of the MFIM paper: 1 FaceForensics++, 2 CelebA-HQ, 3 ablation, 4 ID mixing."""
+    from mfim_bench.bench.record import Record
+    from mfim_bench.report import forms
+    from mfim_bench.report import published as others
+    from mfim_bench.report.formats import render
+
+    labelled = []
+    for text in runs:
+        label, _, folder = text.rpartition("=") if not Path(text).exists() else ("", "", text)
+        labelled.append((label, Record.load(Path(folder))))
+    typer.echo(render([forms.form(form, labelled, common), *others.sheets(beside or [])], style))
+
+
+def published(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME…]", help="Tables to show; else the list.")] = None,
+    style: FormatOption = Format.text,
+) -> None:
+    """List or show figures that others published, with their source; never ranked with measured ones."""
+    from mfim_bench.report import published as others
+    from mfim_bench.report.formats import render
+
+    typer.echo(render(others.sheets(names) if names else [others.listing()], style))
 
 
 def register(app: typer.Typer) -> None:
@@ -130,3 +216,5 @@ def register(app: typer.Typer) -> None:
     app.command()(grid)
     app.command()(compare)
     app.command()(leaderboard)
+    app.command()(table)
+    app.command()(published)

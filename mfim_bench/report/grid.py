@@ -20,13 +20,13 @@ HEAD = 18
 """Height of the line of names, pixels."""
 
 
-def write_grid(path: Path, records: Sequence[Record], pairs: int, side: int) -> Path:
-    """Write a PNG of the first pairs of the protocol's order that every run has.
+def write_grid(path: Path, records: Sequence[Record], pairs: int | Mapping[str, str], side: int) -> Path:
+    """Write a PNG of pairs that every run has.
 
     Args:
         path: of the picture.
         records: runs of one protocol on the same images.
-        pairs: how many rows.
+        pairs: how many rows, the first of the protocol's order; or pair id → caption above its row.
         side: of each picture, pixels.
 
     Raises:
@@ -42,20 +42,35 @@ def write_grid(path: Path, records: Sequence[Record], pairs: int, side: int) -> 
     truth = any(known[name]["truth_path"] for name in common)
     sources = list(source_paths(known[common[0]]))
     names = [*sources, "target", *(record.method for record in records), *(["truth"] if truth else [])]
+    captions = pairs if isinstance(pairs, Mapping) else dict.fromkeys(common[:pairs], "")
     rows = []
-    for name in common[:pairs]:
+    for name in captions:
         pair = known[name]
         given = source_paths(pair)
         files = [*(given.get(part) for part in sources), pair["target_path"]]
         files += [r.folder / "images" / f"{name}.png" for r in records]
         rows.append([*files, pair["truth_path"]] if truth else files)
-    return write_sheet(path, names, rows, side)
+    return write_sheet(path, names, rows, side, list(captions.values()))
 
 
-def write_sheet(path: Path, names: Sequence[str], rows: Sequence[Sequence[Picture]], side: int) -> Path:
-    """Write a PNG of rows of pictures under a line of names; ``side`` is that of each picture, pixels."""
-    tiles = [np.concatenate([tile(picture, side) for picture in row], axis=1) for row in rows]
-    image = np.concatenate([_heading(names, side), *tiles])
+def write_sheet(
+    path: Path, names: Sequence[str], rows: Sequence[Sequence[Picture]], side: int, captions: Sequence[str] = ()
+) -> Path:
+    """Write a PNG of rows of pictures under a line of names.
+
+    Args:
+        path: of the picture.
+        names: of the columns.
+        rows: of pictures.
+        side: of each picture, pixels.
+        captions: one a row, above it where it is not empty; or none at all.
+    """
+    width = side * len(names)
+    parts = [_line([(name, (index + 0.5) / len(names)) for index, name in enumerate(names)], width)]
+    for row, caption in zip(rows, captions or [""] * len(rows), strict=True):
+        parts += [_line([(caption, 0.5)], width)] if caption else []
+        parts.append(np.concatenate([tile(picture, side) for picture in row], axis=1))
+    image = np.concatenate(parts)
     write_image(path, image, {"Software": "mfim-bench", "Description": "Synthetic: face swaps."})
     return path
 
@@ -66,11 +81,12 @@ def source_paths(pair: Mapping[str, Any]) -> dict[str, str | None]:
     return {part["part"]: part["source_path"] for part in parts} if parts else {"source": pair["source_path"]}
 
 
-def _heading(names: Sequence[str], side: int) -> NDArray[np.uint8]:
-    line = Image.new("RGB", (side * len(names), HEAD), "white")
+def _line(texts: Sequence[tuple[str, float]], width: int) -> NDArray[np.uint8]:
+    """A white line with texts, each centred at a share of the width."""
+    line = Image.new("RGB", (width, HEAD), "white")
     draw = ImageDraw.Draw(line)
-    for index, name in enumerate(names):
-        draw.text((index * side + side / 2, HEAD / 2), name, fill="black", anchor="mm", font=ImageFont.load_default(12))
+    for text, place in texts:
+        draw.text((place * width, HEAD / 2), text, fill="black", anchor="mm", font=ImageFont.load_default(12))
     return np.asarray(line)
 
 

@@ -101,12 +101,10 @@ class Table:
     def headers(self) -> list[str]:
         """Column heads of several lines: name and arrow, variant, unit."""
         heads = ["method"]
-        audit = audited.verdicts(self.measures)
+        mark = marks(self.measures)
         for name, measure in self.measures.items():
             family, _, variant = name.partition("@")
-            arrow = "↓" if measure["lower_is_better"] else "↑"
-            mark = (IN_DOMAIN if measure["in_domain"] else "") + (audited.FAILS if audit.get(name) == "fails" else "")
-            heads.append(f"{family} {arrow}{mark}\n{variant}\n{measure['unit']}")
+            heads.append(f"{family} {mark[name]}\n{variant}\n{measure['unit']}")
         return [*heads, "scored", "failed"]
 
     def text(self) -> str:
@@ -120,12 +118,30 @@ class Table:
         return "\n".join([self.title, "", grid, "", *self.legend])
 
 
-def build(records: Sequence[Record], common: bool = False) -> Table:
+def marks(measures: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Name → the arrow of its direction, with what a reader must know of its judge."""
+    audit = audited.verdicts(measures)
+    found = {}
+    for name, measure in measures.items():
+        found[name] = "↓" if measure["lower_is_better"] else "↑"
+        found[name] += IN_DOMAIN if measure["in_domain"] else ""
+        found[name] += audited.FAILS if audit.get(name) == "fails" else ""
+    return found
+
+
+def in_domain_legend(measures: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What the mark means, where a measure has it."""
+    marked = any(measure["in_domain"] for measure in measures.values())
+    return [f"{IN_DOMAIN} in-domain: the judge was trained on the protocol's own kind of data"] if marked else []
+
+
+def build(records: Sequence[Record], common: bool = False, mark: bool = True) -> Table:
     """The table of several runs.
 
     Args:
         records: of one protocol, split and copy of the data.
         common: count only the pairs that every one of them scored.
+        mark: the best value of each measure.
 
     Raises:
         UsageError: the runs measured other images, or with other measures.
@@ -142,7 +158,7 @@ def build(records: Sequence[Record], common: bool = False) -> Table:
     ranked = [i for i, record in enumerate(records) if not record.reference]
     same = len({frozenset(scored[i]) for i in ranked}) == 1
     intervals = {name: [_interval(list(rows.values()), name) for rows in scored] for name in names}
-    best = {name: _best(name, records, intervals[name], ranked) for name in names} if same else {}
+    best = {name: _best(name, records, intervals[name], ranked) for name in names} if same and mark else {}
     best |= {name: None for name in names if not same_others([records[i] for i in ranked], name)}
     lines = []
     for i, record in enumerate(records):
@@ -231,8 +247,7 @@ def _legend(lines: Sequence[Line], measures: Mapping[str, Mapping[str, Any]], ra
         legend.append(f"{BEST} best of the methods compared (references are not ranked)")
     if any(cell.self_judged for line in lines for cell in line.cells.values()):
         legend.append(f"{SELF_JUDGED} self-judged: this judge helped to train the method; not ranked")
-    if any(measure["in_domain"] for measure in measures.values()):
-        legend.append(f"{IN_DOMAIN} in-domain: the judge was trained on the protocol's own kind of data")
+    legend += in_domain_legend(measures)
     if ranked > 1 and not same:
         legend.append("not ranked: the methods were scored on different pairs; --common counts the pairs all scored")
     for name, measure in measures.items():
@@ -241,6 +256,9 @@ def _legend(lines: Sequence[Line], measures: Mapping[str, Mapping[str, Any]], ra
             if measure["over"] == "gallery" and not same_others(records, name):
                 legend.append(f"{name} is not ranked: the methods were looked for among different frames")
             legend.append(f"{name}: {_compared_with([line.record.summary['whole'][name] for line in lines], measure)}")
+    people = [cell.interval.identities for line in lines for cell in line.cells.values() if cell.interval.identities]
+    if few := statistics.few_identities(min(people, default=0)):
+        legend.append(few)
     legend += audited.legend(audited.verdicts(measures))
     for name, why in lines[0].record.summary.get("skipped", {}).items():
         legend.append(f"not measured: {name} ({why})")

@@ -100,13 +100,27 @@ def test_compare_and_its_expressions(make: Make) -> None:
         "pose > 1 or identity.a >= .3": True,
         "pose > 1 and identity > 0 or identity.b > 5": False,
         "identity.difference > -1e2": True,
+        "identity > +2%": True,
+        "identity.low > 20 % and identity.high < 45%": True,
+        "identity > 50%": False,
+        "pose < -1e1 % or identity < 0%": False,
     }.items():
         assert comparison.holds(expression, found) is truth, expression
 
 
 @pytest.mark.parametrize(
     "expression",
-    ["", "identity", "identity == 0", "shape > 0", "identity.mean > 0", "__import__('os') > 0", "identity > 0 and"],
+    [
+        "",
+        "identity",
+        "identity == 0",
+        "shape > 0",
+        "identity.mean > 0",
+        "__import__('os') > 0",
+        "identity > 0 and",
+        "identity.p > 2%",
+        "identity > %",
+    ],
 )
 def test_bad_expressions_are_refused(make: Make, expression: str) -> None:
     found = comparison.compare(make("a", 0.4, 2.0), make("b", 0.3, 2.0, seed=1))
