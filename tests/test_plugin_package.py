@@ -95,12 +95,34 @@ def test_it_runs_under_its_own_protocol(site: Path, tmp_path: Path) -> None:
     assert list(tmp_path.glob("runs/stranger-pairs/target-copy/*/summary.json"))
 
 
-def test_its_own_test_passes(site: Path) -> None:
-    folder = site.parent / "source"
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), str(folder)]
-    done = subprocess.run(command, env=with_site(site), cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 passed" in done.stdout
+def own_tests(source: Path, site: Path, *arguments: str) -> tuple[int, str]:
+    """The stranger's tests, as the stranger runs them."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", str(source), *arguments]
+    done = subprocess.run(command, env=with_site(site), cwd=source, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_its_own_tests_pass(site: Path) -> None:
+    code, said = own_tests(site.parent / "source", site)
+    assert code == 0, said
+    assert "12 passed" in said
+    assert "stranger-oval 1, stranger-oval 7357acf1e469 keeps its baseline: 2 measures, 20 pairs" in said
+
+
+def test_one_spoiled_line_turns_them_red(site: Path, tmp_path: Path) -> None:
+    """Colours in another order: allowed by the contract, so only the baseline tells."""
+    source = shutil.copytree(site.parent / "source", tmp_path / "source")
+    method = source / "src" / "stranger_swaps" / "method.py"
+    line = "return (target + mask * (source + shift - target)).clamp(0, 1)"
+    assert line in method.read_text()
+    method.write_text(method.read_text().replace(line, line.replace("source + shift", "source.flip(1) + shift")))
+    build_and_install(source, tmp_path / "site")
+    code, said = own_tests(source, tmp_path / "site", "--mfim-out", "out", "-k", "baseline or Oval")
+    assert code == 1
+    assert "1 failed, 10 passed, 1 deselected" in said
+    assert "stranger-oval is worse than its baseline" in said
+    assert "error-inside@l1 ↓" in said
+    assert list((source / "out" / "failures" / "test_stranger.test_oval_keeps_its_baseline").glob("01-*.png"))
 
 
 def test_a_plugin_that_raises_at_import_leaves_one_warning_line(site: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from mfim_bench.bench.record import Record
 from mfim_bench.errors import RowError, UsageError
 from mfim_bench.media.images import read_image, write_image
 
+Picture: TypeAlias = Path | str | NDArray[np.uint8] | None
+"""An image file, uint8 RGB (H, W, 3), or none."""
 HEAD = 18
 """Height of the line of names, pixels."""
 
@@ -40,15 +42,21 @@ def write_grid(path: Path, records: Sequence[Record], pairs: int, side: int) -> 
     truth = any(known[name]["truth_path"] for name in common)
     sources = list(source_paths(known[common[0]]))
     names = [*sources, "target", *(record.method for record in records), *(["truth"] if truth else [])]
-    rows = [_heading(names, side)]
+    rows = []
     for name in common[:pairs]:
         pair = known[name]
         given = source_paths(pair)
         files = [*(given.get(part) for part in sources), pair["target_path"]]
         files += [r.folder / "images" / f"{name}.png" for r in records]
-        files += [pair["truth_path"]] if truth else []
-        rows.append(np.concatenate([_tile(file and Path(file), side) for file in files], axis=1))
-    write_image(path, np.concatenate(rows), {"Software": "mfim-bench", "Description": "Synthetic: face swaps."})
+        rows.append([*files, pair["truth_path"]] if truth else files)
+    return write_sheet(path, names, rows, side)
+
+
+def write_sheet(path: Path, names: Sequence[str], rows: Sequence[Sequence[Picture]], side: int) -> Path:
+    """Write a PNG of rows of pictures under a line of names; ``side`` is that of each picture, pixels."""
+    tiles = [np.concatenate([tile(picture, side) for picture in row], axis=1) for row in rows]
+    image = np.concatenate([_heading(names, side), *tiles])
+    write_image(path, image, {"Software": "mfim-bench", "Description": "Synthetic: face swaps."})
     return path
 
 
@@ -66,14 +74,14 @@ def _heading(names: Sequence[str], side: int) -> NDArray[np.uint8]:
     return np.asarray(line)
 
 
-def _tile(path: Path | None, side: int) -> NDArray[np.uint8]:
-    """The picture fitted into a square; grey where there is none."""
+def tile(picture: Picture, side: int) -> NDArray[np.uint8]:
+    """The picture fitted into a square, uint8 RGB (side, side, 3); grey where there is none."""
     square = Image.new("RGB", (side, side), (128, 128, 128))
-    if path is not None:
+    if picture is not None:
         try:
-            picture = Image.fromarray(read_image(path))
+            image = Image.fromarray(picture if isinstance(picture, np.ndarray) else read_image(Path(picture)))
         except (RowError, OSError):
             return np.asarray(square)
-        picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-        square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+        image.thumbnail((side, side), Image.Resampling.LANCZOS)
+        square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
     return np.asarray(square)

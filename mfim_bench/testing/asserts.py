@@ -1,8 +1,4 @@
-"""For tests: of a plugin's methods in one line, and of a run's figures against what they should be.
-
-Installed as a pytest plugin, so importing it is cheap and the functions are also fixtures: ``mfim_bench_check_method``,
-``mfim_bench_check_plugin`` and ``mfim_bench_check_run``.
-"""
+"""Assertions: a method keeps its contract, a plugin is whole, a run's figures are what they should be."""
 
 from __future__ import annotations
 
@@ -12,11 +8,9 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 HEAVY = ("torch", "torchvision", "cv2", "scipy", "matplotlib", "timm", "PIL")
 """What listing must not import."""
@@ -148,21 +142,3 @@ def _within(value: float, limit: str) -> bool:
     if band := _BAND.fullmatch(limit):
         return math.isfinite(value) and abs(value - float(band[1])) <= float(band[2])
     raise ValueError(f"{limit!r} is no limit; write '<= 0.60' or '0.58 +- 0.01'")
-
-
-@pytest.fixture
-def mfim_bench_check_method() -> Callable[..., None]:
-    """`check_method`."""
-    return check_method
-
-
-@pytest.fixture
-def mfim_bench_check_plugin() -> Callable[..., None]:
-    """`check_plugin`."""
-    return check_plugin
-
-
-@pytest.fixture
-def mfim_bench_check_run() -> Callable[..., None]:
-    """`check_run`."""
-    return check_run
