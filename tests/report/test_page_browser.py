@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -218,10 +217,15 @@ def test_axe_finds_nothing(show: Open, records: list[Record], scheme: str) -> No
     page = show(records)
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     assert page.evaluate("document.querySelectorAll('table').length === document.querySelectorAll('caption').length")
-    for _ in range(2):  # the page, then the page under its dialog
-        found = Axe().run(page).response["violations"]
-        assert [(one["id"], [node["html"] for node in one["nodes"]][:3]) for one in found] == []
-        page.locator("#grid tbody button").first.click()
+
+    def violations() -> list[tuple[str, list[str]]]:
+        found = Axe().run(page).response
+        assert len(found["passes"]) > 20, "axe looked"
+        return [(one["id"], [node["html"] for node in one["nodes"]][:3]) for one in found["violations"]]
+
+    assert violations() == []
+    page.locator("#grid tbody button").first.click()
+    assert violations() == [], "under the dialog"
 
 
 def test_hostile_names_do_not_run(show: Open, tmp_path: Path) -> None:
@@ -231,7 +235,9 @@ def test_hostile_names_do_not_run(show: Open, tmp_path: Path) -> None:
     assert set(page.locator("#people tbody th").all_text_contents()) == set(HOSTILE)
     for button in page.locator("button[data-reason]").all():
         button.click()
-        expect(status(page)).to_have_text("1–1 of 1 pairs, filtered from 15")
+        expect(status(page)).to_contain_text("filtered from 15")
+        told = page.locator("#grid tbody td.text").all_text_contents()
+        assert f"failed: {button.get_attribute('data-reason')}" in told
     page.get_by_label("Show").select_option("all pairs")
     page.get_by_label("Find").fill("")
     page.locator("#grid tbody button").first.click()
@@ -274,7 +280,7 @@ def test_what_needs_no_script(browser: Browser, records: list[Record], tmp_path:
     page.goto(write_page(tmp_path / "page.html", records).as_uri())
     for name in ("Summary", "Failures", "How to repeat"):
         expect(page.get_by_role("heading", name=name)).to_be_visible()
-    expect(page.get_by_text("need JavaScript")).to_be_visible()
+    expect(page.locator("noscript p")).to_be_visible()
     expect(page.locator("#filter")).to_be_hidden()
     assert page.get_by_role("button").count() == 0, "no control that does nothing"
     context.close()
@@ -286,32 +292,39 @@ def test_a_narrow_screen_scrolls_in_one_direction(show: Open, records: list[Reco
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
-def test_ten_thousand_pairs(show: Open, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
-    record = write_big(tmp_path)
-    began = time.perf_counter()
-    page = show([record])
-    expect(status(page)).to_have_text("1–25 of 10,000 pairs")
-    load = page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
+def test_ten_thousand_pairs(show: Open, tmp_path: Path) -> None:
+    """Limits are of processor time, which other work on the machine does not change."""
+    page = show([write_big(tmp_path)])
     session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def took(act: Callable[[], object]) -> float:
+        """Seconds of the page's own thread."""
+
+        def clock() -> float:
+            metrics = session.send("Performance.getMetrics")["metrics"]
+            return float(next(one["value"] for one in metrics if one["name"] == "TaskDuration"))
+
+        before = clock()
+        act()
+        return clock() - before
+
+    def script(action: str) -> Callable[[], object]:
+        return lambda: page.evaluate(f"() => {{ {action}; return document.body.offsetHeight; }}")
+
+    seconds = {
+        "load": took(page.reload),
+        "sort": took(script("document.querySelectorAll('#grid th button')[2].click()")),
+        "page": took(script("document.querySelectorAll('#grid .pager button')[2].click()")),
+        "filter": took(lambda: page.get_by_label("Find").first.fill("99")),
+        "identities": took(lambda: page.get_by_label("Role").select_option("both")),
+    }
+    expect(status(page)).to_contain_text("filtered from 10,000")
     session.send("HeapProfiler.collectGarbage")
     heap = session.send("Runtime.getHeapUsage")["usedSize"]
-    nodes = page.evaluate("document.querySelectorAll('*').length")
-    timed = "const t = performance.now(); act(); document.body.offsetHeight; return performance.now() - t;"
-    took = {
-        name: page.evaluate(f"(() => {{ const act = () => {{ {action} }}; {timed} }})()")
-        for name, action in {
-            "sort": "document.querySelectorAll('#grid th button')[2].click()",
-            "filter": "const e = document.getElementById('find'); e.value = '99'; e.dispatchEvent(new Event('input'))",
-            "page": "document.querySelectorAll('#grid .pager button')[2].click()",
-            "role": "const e = document.getElementById('role'); e.value = 'both'; e.dispatchEvent(new Event('input'))",
-        }.items()
-    }
-    told = {"load ms": load, "heap MB": heap / 1e6, "elements": nodes, **{f"{k} ms": v for k, v in took.items()}}
-    for name, value in told.items():
-        record_property(name, value)
-    print({name: round(value, 1) for name, value in told.items()}, f"{time.perf_counter() - began:.1f} s with writing")
-    expect(status(page)).to_contain_text("filtered from 10,000")
-    assert load < 10_000
+    elements = page.evaluate("document.querySelectorAll('*').length")
+    print({name: round(value, 3) for name, value in seconds.items()}, f"heap {heap / 1e6:.1f} MB, {elements} elements")
+    assert seconds.pop("load") < 5
+    assert max(seconds.values()) < 1
     assert heap < 60e6
-    assert nodes < 3000
-    assert max(took.values()) < 2000
+    assert elements < 3000

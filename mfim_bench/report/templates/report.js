@@ -120,9 +120,10 @@
     const id = rows.pairs[i];
     const failed = now.reason[i] >= 0;
     const open = make("button", { type: "button", class: "link", "aria-haspopup": "dialog", onclick: () => openPair(i) }, id);
-    const who = persons(i).map(person);
+    const who = persons(i).map((index) => make("bdi", {}, person(index))); // a name may turn the direction of writing
+    const joined = who.flatMap((name, k) => (k === 0 ? [name] : [k === who.length - 1 ? " → " : " + ", name]));
     return make("tr", { class: failed ? "failed" : null },
-      make("th", { scope: "row" }, open, make("br"), make("small", {}, `${who.slice(0, -1).join(" + ")} → ${who.at(-1)}`),
+      make("th", { scope: "row" }, open, make("br"), make("small", {}, ...joined),
         ...(now.note[i] >= 0 ? [make("br"), make("small", {}, text(now.note[i]))] : [])),
       ...rows.before.map((role) => make("td", { class: "image" }, picture(rows.shared[role][i], `${role} of ${id}`))),
       make("td", { class: "image" }, picture(now.swap[i], `swap of ${id} by ${now.name}`)),
