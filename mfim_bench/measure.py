@@ -94,6 +94,9 @@ class MeasureSpec:
         lower_is_better: direction.
         digits: decimals to print.
         summary: one line.
+        audit: verdict of the audit of judges: ``passes``, ``weak`` or ``fails`` (then tables mark it); empty = not
+            audited.
+        card: where it is told how well it measures: a path inside the repository, or an address.
     """
 
     name: str
@@ -108,6 +111,8 @@ class MeasureSpec:
     summary: str = ""
     part: str = ""
     over: Literal["pair", "gallery", "set"] = "pair"
+    audit: str = ""
+    card: str = ""
 
     @property
     def family(self) -> str:
@@ -116,3 +121,8 @@ class MeasureSpec:
     @property
     def variant(self) -> str:
         return self.name.partition("@")[2]
+
+    @property
+    def full_version(self) -> str:
+        """The version, and behind a slash the judge's: as records hold it."""
+        return f"{self.version}/{self.judge.version}" if self.judge else self.version

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "mfim_bench"
 
 FLOORS = [
-    {"method", "protocol", "measure", "hookspecs", "errors", "weights", "adhoc", "plugins", "cli_groups"},
+    {"method", "protocol", "measure", "hookspecs", "errors", "weights", "adhoc", "plugins", "audited", "cli_groups"},
     {"references", "media"},
     {"faces", "adapters"},
     {"networks"},
@@ -34,6 +34,7 @@ NO_TORCH = [
     "weights",
     "adhoc",
     "plugins",
+    "audited",
     "references",
     "cli_groups",
     "testing/__init__",

@@ -179,7 +179,7 @@ class Eyes:
                 def describe(name: str = name, by: Seen | None = by) -> Arrays:
                     nonlocal image
                     image = read_image(path) if image is None else image
-                    return self._judge(name, image, self._face(name, path, image, by))
+                    return self.judge(name, image, self._face(name, path, image, by))
 
                 kept = self._judges[name].cached
                 known[name] = cast("Features", self._once(key, hashed, describe) if kept else describe())
@@ -199,7 +199,7 @@ class Eyes:
         def describe(path: Path) -> None:
             face = self._detector().detect([images[path]])[0]
             for name in wanted[path]:
-                self._judge(name, images[path], face)
+                self.judge(name, images[path], face)
 
         return lambda: list(self.map(describe, wanted))
 
@@ -217,7 +217,12 @@ class Eyes:
             raise RowError("no face found in its target" if by else "no face found")
         return face
 
-    def _judge(self, name: str, image: Image, face: Face | None) -> Arrays:
+    def judge(self, name: str, image: Image, face: Face | None) -> Arrays:
+        """Features of one image by one judge, given the face in it; past the cache.
+
+        Raises:
+            RowError: the judge failed or gave values that are not finite.
+        """
         judge = self._loaded(name)
         try:
             with torch.inference_mode():

@@ -334,7 +334,7 @@ def _measure_entry(measure: MeasureSpec, method: MethodSpec, protocol: ProtocolS
         "lower_is_better": measure.lower_is_better,
         "over": measure.over,
         "summary": measure.summary,
-        "version": f"{measure.version}/{judge.version}" if judge else measure.version,
+        "version": measure.full_version,
         "judge": judge.name if judge else None,
         "self_judged": judge is not None and judge.name in method.trained_with,
         "in_domain": judge is not None and bool(protocol.domain) and protocol.domain in judge.lineage,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mfim_bench.bench.eyes import Eyes, one_core
 from mfim_bench.bench.parts import Row, read_part, read_parts, score_schema, write_part
@@ -61,6 +63,7 @@ class Scorer:
             asked = measures if role == "swap" else self.measures
             names = [m.judge.name for m in asked if m.judge and role in ("swap", m.compares)]
             self.judges[role] = sorted(set(names))
+        self._by_target = sorted({m.judge.name for m in measures if m.judge and m.judge.aligned_by == "target"})
 
     def run(
         self, pairs: Sequence[Pair], swaps: Mapping[str, Row], folder: Path, advance: Callable[[int], None]
@@ -96,7 +99,9 @@ class Scorer:
         distances: dict[str, float | None] = dict.fromkeys((m.name for m in self.measures), None)
         if swap["reason"] is None:
             try:
-                distances.update(self._measure(pair, folder / "images" / f"{pair.id}.png"))
+                image = folder / "images" / f"{pair.id}.png"
+                distances.update(self._measure(pair, image))
+                row["note"] = "; ".join(filter(None, (row["note"], self._own_alignment(pair, image)))) or None
             except RowError as error:
                 row["reason"] = str(error)
         return row | distances
@@ -108,10 +113,11 @@ class Scorer:
             if names := self.judges[role]:
                 seen[role] = self.eyes.features(self._file(pair, role), names, role)
         found: dict[str, float] = {}
+        read, read_region = cache(read_image), cache(read_mask)  # several measures look at the same pixels
         for measure in self.measures:
             try:
                 if measure.judge is None:
-                    value = self._pixels(measure, pair, image)
+                    value = self._pixels(measure, pair, image, read, read_region)
                 else:
                     distance = cast("Distance", self._distances[measure.name])
                     judge = measure.judge.name
@@ -125,6 +131,16 @@ class Scorer:
             found[measure.name] = value
         return found
 
+    def _own_alignment(self, pair: Pair, image: Path) -> str | None:
+        """Which judges could not align a swap by its target's face, since the two have different sizes."""
+        if not self._by_target:
+            return None
+        swap, target = self.eyes.look(image).size, self.eyes.look(self._file(pair, "target")).size
+        if swap == target:
+            return None
+        names = ", ".join(self._by_target)
+        return f"{names}: aligned by its own face, {swap[0]}x{swap[1]} px where the target has {target[0]}x{target[1]}"
+
     def _file(self, pair: Pair, role: Role) -> Path:
         frame = partner(pair, role)
         if frame is None:
@@ -134,14 +150,21 @@ class Scorer:
         except RowError as error:
             raise RowError(f"{role}: {error}") from error
 
-    def _pixels(self, measure: MeasureSpec, pair: Pair, image: Path) -> float:
+    def _pixels(
+        self,
+        measure: MeasureSpec,
+        pair: Pair,
+        image: Path,
+        read: Callable[[Path], NDArray[np.uint8]],
+        read_region: Callable[[Path], NDArray[np.uint8]],
+    ) -> float:
         other = self._file(pair, measure.compares)
         mask = region_of(pair, measure)
         if mask is None:
             raise RowError("the protocol knows no region of this pair")
-        reference, region = read_image(other), read_mask(mask)
+        reference, region = read(other), read_region(mask)
         height, width = reference.shape[:2]
         if region.shape != (height, width):
             raise RowError(f"region is {region.shape[1]}x{region.shape[0]} px, the {measure.compares} {width}x{height}")
-        swapped = resize(read_image(image), (width, height))
+        swapped = resize(read(image), (width, height))
         return float(cast("PixelDistance", self._distances[measure.name])(swapped, reference, region))

@@ -26,7 +26,7 @@ class Kind(enum.StrEnum):
 _COLUMNS: dict[Kind, tuple[str, ...]] = {
     Kind.methods: ("name", "size", "template", "licence", "summary", "origin"),
     Kind.protocols: ("name", "default", "splits", "data_required", "licence", "summary", "origin"),
-    Kind.measures: ("name", "compares", "unit", "default", "summary", "origin"),
+    Kind.measures: ("name", "compares", "unit", "default", "audit", "card", "summary", "origin"),
     Kind.weights: ("name", "where", "licence", "summary", "origin"),
     Kind.plugins: ("name", "hooks", "state", "origin"),
 }

@@ -22,6 +22,10 @@ def report(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Page to write; report.html of the first run.")
     ] = None,
+    all_pictures: Annotated[
+        bool,
+        typer.Option("--all-pictures", help="Thumbnails of every pair, in a folder beside the page, not within it."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The summaries as JSON.")] = False,
 ) -> None:
     """Print one table of several runs and write its page."""
@@ -30,7 +34,7 @@ def report(
     from mfim_bench.report.table import build, standings, standings_text
 
     records = [Record.load(folder) for folder in runs]
-    page = write_page(output or runs[0] / "report.html", records, common)
+    page = write_page(output or runs[0] / "report.html", records, common, all_pictures)
     if as_json:
         typer.echo(json.dumps([dict(record.summary) for record in records], indent=2))
         return

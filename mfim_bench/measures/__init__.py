@@ -5,6 +5,7 @@ This module is a plugin and stays light: listing measures imports no network.
 
 from __future__ import annotations
 
+from mfim_bench.audited import audited
 from mfim_bench.hookspecs import hookimpl
 from mfim_bench.measure import JudgeSpec, MeasureSpec
 from mfim_bench.measures import published_geometry, published_identity, published_images
@@ -179,7 +180,7 @@ WEIGHTS = (
 
 @hookimpl
 def mfim_bench_measures() -> tuple[MeasureSpec, ...]:
-    return MEASURES
+    return tuple(audited(measure) for measure in MEASURES)
 
 
 @hookimpl

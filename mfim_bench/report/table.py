@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from mfim_bench import statistics
+from mfim_bench import audited, statistics
 from mfim_bench.bench.parts import Row
 from mfim_bench.bench.record import Record, identities
 from mfim_bench.errors import UsageError
@@ -101,10 +101,11 @@ class Table:
     def headers(self) -> list[str]:
         """Column heads of several lines: name and arrow, variant, unit."""
         heads = ["method"]
+        audit = audited.verdicts(self.measures)
         for name, measure in self.measures.items():
             family, _, variant = name.partition("@")
             arrow = "↓" if measure["lower_is_better"] else "↑"
-            mark = IN_DOMAIN if measure["in_domain"] else ""
+            mark = (IN_DOMAIN if measure["in_domain"] else "") + (audited.FAILS if audit.get(name) == "fails" else "")
             heads.append(f"{family} {arrow}{mark}\n{variant}\n{measure['unit']}")
         return [*heads, "scored", "failed"]
 
@@ -240,6 +241,7 @@ def _legend(lines: Sequence[Line], measures: Mapping[str, Mapping[str, Any]], ra
             if measure["over"] == "gallery" and not same_others(records, name):
                 legend.append(f"{name} is not ranked: the methods were looked for among different frames")
             legend.append(f"{name}: {_compared_with([line.record.summary['whole'][name] for line in lines], measure)}")
+    legend += audited.legend(audited.verdicts(measures))
     for name, why in lines[0].record.summary.get("skipped", {}).items():
         legend.append(f"not measured: {name} ({why})")
     return legend

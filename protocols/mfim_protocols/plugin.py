@@ -175,6 +175,8 @@ def mfim_bench_methods() -> Sequence[MethodSpec]:
 def mfim_bench_commands(app: typer.Typer) -> None:
     from mfim_protocols.judges import commands as judges
     from mfim_protocols.virtual_faces import commands as faces
+    from mfim_protocols.virtual_faces.audit import commands as audit
 
+    audit.register(app)
     faces.register(app)
     judges.register(app)

@@ -95,6 +95,8 @@ class SwapConfig(Part):
         same_identity: share of rows whose source is another image of the target's own identity.
         true: share of rows whose true swap is known and stands in the place of the target in the reconstruction term
             and as the discriminator's real image; shards without true swaps can't give any.
+        focus: by how much more a pixel that the true swap changes counts in the reconstruction's L1, see
+            `mfim.losses.focus_weights`; 0 = like every other.
         recon_ramp: (first, last) step between which the reconstruction weight of cross pairs rises from
             ``recon_start`` times its value to its value; pairs of one identity and true swaps have the full
             weight always.
@@ -120,6 +122,7 @@ class SwapConfig(Part):
     ema_half_life: float = Field(gt=0)
     same_identity: float = Field(ge=0, lt=1)
     true: float = Field(ge=0, le=1)
+    focus: float = Field(ge=0)
     recon_start: float
     recon_ramp: tuple[int, int]
     perceptual: str

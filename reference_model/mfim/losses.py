@@ -11,6 +11,8 @@ from torch.nn import functional as F
 
 EPSILON = 1e-8
 """Under the root of the L2 norms, whose gradient at zero is infinite."""
+FULL_CHANGE = 0.2
+"""Difference of true swap and target, in [-1, 1], that gets the whole focus [own choice]."""
 
 
 def identity_loss(swap: Tensor, source: Tensor) -> Tensor:
@@ -23,9 +25,19 @@ def norm_loss(swap: Tensor, wanted: Tensor) -> Tensor:
     return ((swap - wanted).square().sum(1) + EPSILON).sqrt().mean()
 
 
-def pixel_distance(swap: Tensor, target: Tensor) -> Tensor:
-    """L1 of images in [-1, 1], a row: (B,)."""
-    return (swap - target).abs().mean((1, 2, 3))
+def pixel_distance(swap: Tensor, target: Tensor, weight: Tensor | float = 1.0) -> Tensor:
+    """L1 of images (B, 3, H, W) in [-1, 1], a row: (B,); ``weight`` of each pixel (B, 1, H, W)."""
+    return (weight * (swap - target).abs()).mean((1, 2, 3))
+
+
+def focus_weights(wanted: Tensor, target: Tensor, focus: float) -> Tensor:
+    """Weight of each pixel (B, 1, H, W) where the answer is known: 1 where it is the target's, up to 1 + ``focus``
+    where the true swap differs by `FULL_CHANGE` or more.
+
+    A swap changes a fifth of the crop; without this the copy of the rest is most of the reconstruction term.
+    """
+    change = F.avg_pool2d((wanted - target).abs().mean(1, keepdim=True), 3, 1, 1, count_include_pad=False)
+    return 1.0 + focus * (change / FULL_CHANGE).clamp(max=1.0)
 
 
 def adversarial_loss(logits: Tensor) -> Tensor:

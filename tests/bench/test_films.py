@@ -41,10 +41,10 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def film(path: Path, name: str, count: int = 4, crf: str = "12") -> None:
+def film(path: Path, name: str, count: int = 4, crf: str = "12", side: int = 160) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"crf": crf})
-        stream.width = stream.height = 160
+        stream.width = stream.height = side
         stream.pix_fmt = "yuv420p"
         for k in range(count):
             image = (portraits()[name] * (1 - 0.08 * k)).astype(np.uint8)
@@ -183,8 +183,24 @@ def test_whose_face_aligns_a_swap(settings: RunSettings, registry: Registry, fil
     face = Detector().detect([target])
     a, b = (Pixels(True).features([image], face)["grid"] for image in (target, swap))
     assert tall[0]["film-targets@grid"] == pytest.approx(np.linalg.norm(a - b), abs=1e-6)
-    # source-copy may have another size than its target; here it has not, and nothing fails.
-    assert run(replace(settings, method="source-copy", measures=names), registry)[0].summary["failed"] == 0
+    assert all(row["note"] is None for row in record.rows)
+
+
+def test_a_swap_of_another_size_than_its_target_is_aligned_by_its_own_face_and_says_so(
+    settings: RunSettings, registry: Registry, films: Path, tmp_path: Path
+) -> None:
+    mixed = tmp_path / "mixed"
+    shutil.copytree(films, mixed)
+    film(mixed / "tall.mp4", "tall", side=200)
+    for names in (("film-own", "film-targets"), ("film-own",)):
+        record = run(replace(settings, method="source-copy", data=mixed, measures=names), registry)[0]
+        assert record.summary["failed"] == 0
+        for row in record.rows:
+            people, note = {row["source_identity"], row["target_identity"]}, row["note"]
+            assert (note is not None) == ("tall" in people and len(names) == 2)
+            if note is not None:
+                assert note.startswith("targets: aligned by its own face, ")
+                assert row["film-targets@grid"] == pytest.approx(row["film-own@grid"], abs=1e-6)
 
 
 def test_a_judge_that_needs_no_face_fails_no_frame_without_one(

@@ -143,7 +143,9 @@ def test_pictures_show_every_source(mixed: RunSettings, registry: Registry, tmp_
     tile = picture[HEAD : HEAD + 40, 40:80].astype(float)
     assert np.abs(tile.mean((0, 1)) - local.mean((0, 1))).max() < 3
     page = write_page(tmp_path / "page.html", records).read_text()
-    assert "<th>global</th><th>local</th><th>target</th><th>swap</th><th>truth</th>" in page
+    rows = json.loads(page.partition('id="rows">')[2].partition("</script>")[0])
+    assert (rows["before"], rows["after"]) == (["global", "local", "target"], ["truth"])
+    assert len(rows["others"][0]) == 1
     assert [standing.measure for standing in standings(records[0], records)] == [SOURCE]
 
 

@@ -53,3 +53,22 @@ def test_from_an_absent_file_to_a_table(
         run(replace(settings, limit=3), registry)
     record = run(replace(settings, limit=3, skip_missing=True), registry)[0]
     assert list(record.summary["skipped"]) == list(MINE[:2])
+
+
+def test_the_published_3dmm_and_hopenet_in_a_table(
+    registry: Registry, settings: RunSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(weights.CACHE_VARIABLE, str(tmp_path / "cache"))
+    torch.save(twins.fill(twins.hopenet()), tmp_path / "hopenet.pkl")
+    torch.save({"net_recon": twins.fill(twins.deep3d())}, tmp_path / "epoch_20.pth")
+    for name, file in (("hopenet-robust-alpha1", "hopenet.pkl"), ("deep3d", "epoch_20.pth")):
+        weights.add(name, tmp_path / file)
+    names = ("shape@deep3d", "expression@deep3d", "pose@deep3d-radians", "pose-hn@hopenet-published-degrees")
+    settings = replace(settings, measures=names, limit=3, references=False)
+    source, target = (run(replace(settings, method=f"{m}-copy"), registry)[0] for m in ("source", "target"))
+    for name in names:
+        same, other = (target, source) if name != names[0] else (source, target)
+        assert [row[name] for row in same.rows] == [0.0] * 3
+        assert all(row[name] > 0 for row in other.rows)
+    table = build([source, target]).text()
+    assert all(name.partition("@")[2] in table for name in names)

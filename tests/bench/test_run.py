@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mfim_bench.bench import Record, RunSettings, run
-from mfim_bench.bench.cache import FeatureCache
+from mfim_bench.bench.cache import TOGETHER, FeatureCache
 from mfim_bench.errors import UsageError
 from mfim_bench.media.images import read_image, read_metadata
 from mfim_bench.plugins import Registry
@@ -164,9 +164,18 @@ def test_cache_is_by_content_and_key(tmp_path: Path) -> None:
     cache.put("judge-1", "image", {"x": np.arange(3, dtype=np.float32)})
     assert cache.get("judge-2", "image") is None
     assert cache.get("judge-1", "other") is None
-    again = FeatureCache(tmp_path / "f.sqlite").get("judge-1", "image")
-    assert again is not None
-    np.testing.assert_array_equal(again["x"], [0, 1, 2])
+    for number in range(TOGETHER):
+        cache.put("many", str(number), {"x": np.array([number])})
+    for opened in (cache, FeatureCache(tmp_path / "f.sqlite")):  # another sees all but those that wait
+        again = opened.get("judge-1", "image")
+        assert again is not None
+        np.testing.assert_array_equal(again["x"], [0, 1, 2])
+    last = str(TOGETHER - 1)
+    waiting = cache.get("many", last)
+    assert waiting is not None
+    assert waiting["x"] == [TOGETHER - 1]
+    cache.close()
+    assert FeatureCache(tmp_path / "f.sqlite").get("many", last) is not None
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,29 @@ def test_values() -> None:
     assert torch.isfinite(at_zero.grad).all()
 
 
+def test_focus_counts_what_a_true_swap_changes() -> None:
+    target, swap = torch.zeros(2, 3, 8, 8), torch.full((2, 3, 8, 8), 0.3)
+    wanted = target.clone()
+    wanted[1, :, :4] = 0.1  # half of the whole change, in one row's upper half
+    weights = losses.focus_weights(wanted, target, 3.0)
+    assert weights.shape == (2, 1, 8, 8)
+    assert torch.equal(weights[0], torch.ones(1, 8, 8))  # the answer is the target: like every other pixel
+    torch.testing.assert_close(weights[1, 0, :3], torch.full((3, 8), 2.5))
+    torch.testing.assert_close(weights[1, 0, 5:], torch.ones(3, 8))
+    assert (
+        losses.focus_weights(2 * wanted, target, 3.0).max()
+        == losses.focus_weights(9 * wanted, target, 3.0).max()
+        == 4.0
+    )
+    assert torch.equal(
+        losses.pixel_distance(swap, wanted, losses.focus_weights(wanted, target, 0.0)),
+        losses.pixel_distance(swap, wanted),
+    )
+    focused = losses.pixel_distance(swap, wanted, weights)
+    torch.testing.assert_close(focused[0], torch.tensor(0.3))
+    torch.testing.assert_close(focused[1], (weights[1, 0] * (swap - wanted)[1, 0].abs()).mean())
+
+
 def test_reconstruction_ramp() -> None:
     at = lambda step: losses.recon_weights(step, 4, 1, 0.1, (10, 20)).tolist()  # noqa: E731
     assert at(0) == pytest.approx([1, 0.1, 0.1, 0.1])

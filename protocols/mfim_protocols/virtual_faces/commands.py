@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -141,18 +142,31 @@ def export_head(out: Annotated[Path, typer.Argument(help="File to write, e.g. he
     export.build(out)
 
 
-def in_parallel(function: object, calls: list[tuple[object, ...]]) -> None:
-    """Run each call in a process of its own; Warp and NumPy threads do not survive a fork.
+def in_parallel(
+    function: Callable[..., object],
+    calls: Sequence[tuple[object, ...]],
+    workers: int | None = None,
+    advance: Callable[[], object] = lambda: None,
+) -> None:
+    """Run each call in a process (one of ``workers``, or one a call); Warp and NumPy threads do not survive a fork.
 
-    One BLAS thread each: the matrices are small, and idle BLAS threads spin on the cores that others need.
+    One BLAS thread each: the matrices are small, and idle BLAS threads spin on the cores that others need. ``advance``
+    is told of each call that is done. One worker needs no process beside ours.
     """
     import multiprocessing
     import os
 
+    if workers == 1:
+        for call in calls:
+            function(*call)
+            advance()
+        return
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    with multiprocessing.get_context("spawn").Pool(len(calls)) as pool:
-        pool.starmap(function, calls, 1)  # type: ignore[arg-type]
+    with multiprocessing.get_context("spawn").Pool(workers or len(calls)) as pool:
+        for result in [pool.apply_async(function, call) for call in calls]:
+            result.get()
+            advance()
 
 
 def register(app: typer.Typer) -> None:

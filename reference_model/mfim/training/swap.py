@@ -21,6 +21,7 @@ from mfim.export import load, metadata
 from mfim.losses import (
     adversarial_loss,
     discriminator_loss,
+    focus_weights,
     identity_loss,
     norm_loss,
     pixel_distance,
@@ -261,9 +262,10 @@ def train(
             seen_target = table.rows(torch.from_numpy(onto).to(host.device))
             pixels, perceived = pixel_distance(swapped, wanted), supervision.distance(viewed, look(wanted), layers)
             weight = ramp[rows].to(host.device)
+            focused = pixel_distance(swapped, wanted, focus_weights(wanted, target, setup.focus))
             terms = {
                 "id": identity_loss(seen.embedding, seen_source.embedding),
-                "recon": (weight * (pixels + weights.lpips * perceived)).mean(),
+                "recon": (weight * (focused + weights.lpips * perceived)).mean(),
                 "adv": adversarial_loss(logits(swapped)),
                 "shape": norm_loss(seen.shape, seen_source.shape),
                 "pose": norm_loss(seen.pose, seen_target.pose),

@@ -58,6 +58,25 @@ class Interval:
         return (self.high - self.low) / 2
 
 
+def identity_codes(n: int, roles: Sequence[Identities]) -> tuple[NDArray[np.int64], NDArray[np.bool_], int]:
+    """Numbers for names.
+
+    Returns:
+        (n, roles) numbers of each pair's identities in rising order; whether each is the first of its identity within
+        the pair; and how many identities there are.
+
+    Raises:
+        ValueError: a role does not name every pair, or there is none.
+    """
+    if not roles or any(len(role) != n for role in roles):
+        raise ValueError(f"{n} values, but {', '.join(str(len(role)) for role in roles) or 'no'} identities a role")
+    names, codes = np.unique(np.array([list(role) for role in roles], dtype=str), return_inverse=True)
+    held = np.sort(codes.reshape(len(roles), n).T, axis=1).astype(np.int64)
+    first = np.ones_like(held, dtype=bool)
+    first[:, 1:] = held[:, 1:] != held[:, :-1]
+    return held, first, len(names)
+
+
 def dyadic_variance(residuals: ArrayLike, *roles: Identities) -> tuple[float, int]:
     """Variance of a mean from its residuals, and the number of identities.
 
@@ -72,16 +91,8 @@ def dyadic_variance(residuals: ArrayLike, *roles: Identities) -> tuple[float, in
     """
     e = np.asarray(residuals, dtype=np.float64)
     n = len(e)
-    if not roles or any(len(role) != n for role in roles):
-        raise ValueError(f"{n} residuals, but {', '.join(str(len(role)) for role in roles) or 'no'} identities a role")
-    names, codes = np.unique(np.array([list(role) for role in roles], dtype=str), return_inverse=True)
-    groups = len(names)
-    if n < 2:
-        return math.nan, groups
-    held = np.sort(codes.reshape(len(roles), n).T, axis=1)
-    first = np.ones_like(held, dtype=bool)  # of its identity within the pair
-    first[:, 1:] = held[:, 1:] != held[:, :-1]
-    if np.bincount(held[first]).max() == n:
+    held, first, groups = identity_codes(n, roles)
+    if n < 2 or np.bincount(held[first]).max() == n:
         return math.nan, groups
     total = 0.0
     for size in range(1, len(roles) + 1):
@@ -108,11 +119,20 @@ def _interval(estimate: float, residuals: NDArray[np.float64], roles: Sequence[I
     return Interval(estimate, estimate - half, estimate + half, se, df, len(residuals), groups, p)
 
 
-def _finite(values: ArrayLike) -> NDArray[np.float64]:
+def finite_values(values: ArrayLike) -> NDArray[np.float64]:
+    """One finite number a pair, or ValueError."""
     x = np.asarray(values, dtype=np.float64)
     if x.ndim != 1 or not np.isfinite(x).all():
         raise ValueError("values must be one finite number a pair; leave failed pairs out and count them")
     return x
+
+
+def paired(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Two methods' values of the same pairs, or ValueError."""
+    x, y = finite_values(a), finite_values(b)
+    if len(x) != len(y):
+        raise ValueError("paired values must come from the same pairs")
+    return x, y
 
 
 def mean_interval(values: ArrayLike, *roles: Identities, level: float = 0.95) -> Interval:
@@ -126,7 +146,7 @@ def mean_interval(values: ArrayLike, *roles: Identities, level: float = 0.95) ->
     Raises:
         ValueError: a value is not finite, or the lengths differ.
     """
-    x = _finite(values)
+    x = finite_values(values)
     mean = float(x.mean()) if len(x) else math.nan
     return _interval(mean, x - mean, roles, level)
 
@@ -139,9 +159,7 @@ def paired_difference(a: ArrayLike, b: ArrayLike, *roles: Identities, level: flo
         roles: the pairs' identities: sources, targets, …
         level: coverage aimed at.
     """
-    x, y = _finite(a), _finite(b)
-    if len(x) != len(y):
-        raise ValueError("paired values must come from the same pairs")
+    x, y = paired(a, b)
     return mean_interval(x - y, *roles, level=level)
 
 
@@ -156,7 +174,7 @@ def ratio(numerator: ArrayLike, denominator: ArrayLike, *roles: Identities, leve
         roles: the pairs' identities: sources, targets, …
         level: coverage aimed at.
     """
-    x, y = _finite(numerator), _finite(denominator)
+    x, y = finite_values(numerator), finite_values(denominator)
     if len(x) != len(y):
         raise ValueError("a ratio needs values of the same pairs")
     whole = mean_interval(y, *roles, level=level)
@@ -179,7 +197,7 @@ def progress(method: ArrayLike, copy: ArrayLike, truth: ArrayLike, *roles: Ident
         roles: the pairs' identities: sources, targets, …
         level: coverage aimed at.
     """
-    m, c, t = _finite(method), _finite(copy), _finite(truth)
+    m, c, t = finite_values(method), finite_values(copy), finite_values(truth)
     if not len(m) == len(c) == len(t):
         raise ValueError("progress needs the three distances of the same pairs")
     return ratio(c - m, c - t, *roles, level=level)
