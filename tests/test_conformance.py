@@ -42,7 +42,7 @@ def test_each_breach_fails_its_test(pytester: pytest.Pytester, monkeypatch: pyte
     suites += "\nclass TestNobody(MethodConformance):\n    pass\n"
     suites += '\nclass TestTruth(MethodConformance):\n    method = "truth"\n'
     pytester.makepyfile(test_suites=suites)
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-rA", "--tb=short")
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-rA", "--tb=short")
     lines = result.stdout.str().splitlines()
     failed = [line.split(" ")[1] for line in lines if line.startswith("FAILED")]
     for name, broken in BROKEN.items():

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mfim_bench.errors import UsageError
+from mfim_bench.testing.baseline import Baseline
 
 if TYPE_CHECKING:
     from mfim_bench.bench.record import Record
-    from mfim_bench.bench.settings import RunSettings
 
 FOLDER = "swap_baselines"
 """Beside the test's file."""
@@ -62,31 +62,27 @@ class SwapRegression:
                 defaults (``mfim_bench.testing.verdict.TOLERANCES``).
             name: tells several checks of one test apart.
         """
-        from mfim_bench.bench import RunSettings
-
-        settings = RunSettings(
-            method=method,
-            protocol=protocol,
-            limit=limit,
-            split=split,
-            data=Path(data) if data is not None else None,
-            measures=tuple(measures),
-            device=device,
-            batch_size=batch_size,
-            seed=seed,
-            references=False,
-        )
+        asked = {
+            "method": method,
+            "protocol": protocol,
+            "limit": limit,
+            "split": split,
+            "data": Path(data) if data is not None else None,
+            "measures": tuple(measures),
+            "device": device,
+            "batch_size": batch_size,
+            "seed": seed,
+            "references": False,
+        }
         try:
-            problem = self._check(settings, tolerance or {}, name)
+            problem = self._check(asked, tolerance or {}, name)
         except UsageError as error:
             problem = str(error)
         if problem:
             pytest.fail(problem, pytrace=False)
 
-    def _check(self, settings: RunSettings, tolerance: Mapping[str, float], name: str) -> str:
-        """Why the test fails; empty when it passes."""
-        from mfim_bench.testing.baseline import Baseline
-
+    def _check(self, asked: Mapping[str, Any], tolerance: Mapping[str, float], name: str) -> str:
+        """Why the test fails; empty when it passes. Without a baseline it says so before torch is imported."""
         path, test = self._place(name)
         if path in self._taken:
             return 'a test with several checks gives each a name: swap_regression.check(…, name="second")'
@@ -96,7 +92,7 @@ class SwapRegression:
         if not (update or path.exists()):
             return f"no baseline {self._relative(path)}; make it with: {self._command(update=True)}"
         old = Baseline.read(path) if path.exists() and not update else None
-        record, shareable = self._run(settings)
+        record, shareable = self._run(asked)
         new = Baseline.of(record, test, self._made())
         if old is None:
             return self._update(path, new, record, shareable)
@@ -109,7 +105,7 @@ class SwapRegression:
             )
         return self._hold(path, old, new, record, tolerance)
 
-    def _hold(self, path: Path, old: Any, new: Any, record: Record, tolerance: Mapping[str, float]) -> str:
+    def _hold(self, path: Path, old: Baseline, new: Baseline, record: Record, tolerance: Mapping[str, float]) -> str:
         from mfim_bench.testing import verdict as words
         from mfim_bench.testing.pictures import write_failures
 
@@ -143,8 +139,7 @@ class SwapRegression:
         (folder / "message.txt").write_text(message + "\n", encoding="utf-8")
         return message
 
-    def _update(self, path: Path, new: Any, record: Record, shareable: bool) -> str:
-        from mfim_bench.testing.baseline import Baseline
+    def _update(self, path: Path, new: Baseline, record: Record, shareable: bool) -> str:
         from mfim_bench.testing.pictures import write_thumbnails
 
         if not new.scored():
@@ -166,19 +161,21 @@ class SwapRegression:
         self._note(f"wrote the baseline {self._relative(path)}: {len(new.rows)} pairs{failed}; commit it")
         return ""
 
-    def _run(self, settings: RunSettings) -> tuple[Record, bool]:
+    def _run(self, asked: Mapping[str, Any]) -> tuple[Record, bool]:
         """The run, and whether its swaps may be kept beside the test: those of somebody's data set may not."""
-        from mfim_bench.bench import run
         from mfim_bench.plugins import registry
 
         known = registry()
-        spec = known.protocol(settings.protocol)
+        spec = known.protocol(asked["protocol"])
+        known.method(asked["method"])  # an unknown name is told before torch is imported
+        from mfim_bench.bench import RunSettings, run
+
         # One root for each worker of pytest-xdist. A run that was stopped, or is there already, may be of other code
         # than the fingerprint sees (a method's dependency), so it is never continued.
         root = self._out / f"work{os.environ.get('PYTEST_XDIST_WORKER', '')}"
         shutil.rmtree(root / spec.name, ignore_errors=True)
         root.mkdir(parents=True, exist_ok=True)
-        return run(replace(settings, out=root), known)[0], not spec.data_required
+        return run(RunSettings(**asked, out=root), known)[0], not spec.data_required
 
     def _place(self, name: str) -> tuple[Path, str]:
         """The baseline's file, and the name of the check."""
