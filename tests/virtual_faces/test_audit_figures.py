@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -15,13 +16,16 @@ from mfim_bench import audited
 from mfim_bench.bench.cache import FeatureCache
 from mfim_bench.bench.eyes import Eyes
 from mfim_bench.faces.detect import Face
-from mfim_bench.measure import Features, JudgeSpec, MeasureSpec
+from mfim_bench.measure import JudgeSpec, MeasureSpec
 from mfim_bench.media.images import write_image
 from mfim_protocols.virtual_faces import record
 from mfim_protocols.virtual_faces.audit import factors, figures, pictures, report
 from mfim_protocols.virtual_faces.audit.looks import Distances, Looks, true_distances
 from mfim_protocols.virtual_faces.geometry import portrait
 from mfim_protocols.virtual_faces.render import render
+
+if TYPE_CHECKING:
+    from mfim_bench.measure import Features
 
 PEOPLE, CORNER = 3, 12
 FLOOR = 2.0
