@@ -115,20 +115,20 @@ def form(name: str, runs: Sequence[tuple[str, Record]], common: bool = False) ->
         found += fitting or [""]
     rows: list[list[str]] = []
     facts: list[Fact] = []
-    entries = [(key, shown, means.get(key)) for key, shown in shape.rows.items()]
+    entries: list[tuple[str, str, Record | None]] = [(key, shown, means.get(key)) for key, shown in shape.rows.items()]
     entries += [("", record.method, record) for record in beside]
-    for key, shown, record in entries:
-        if record is None:
+    for key, shown, made in entries:
+        if made is None:
             rows.append([shown, "no run given", *["–"] * len(found), "", ""])
             continue
-        line, count = lines[id(record)], len(groups.get(key, []))
-        run = f"mean of {count} trainings" if count > 1 else record.method if key else "beside the form"
+        line, count = lines[id(made)], len(groups.get(key, []))
+        run = f"mean of {count} trainings" if count > 1 else made.method if key else "beside the form"
         cells = [line.cells[measure].text if measure else "–" for measure in found]
         rows.append([shown, run, *cells, str(line.scored), str(line.failed)])
         for measure in filter(None, found):
             i = line.cells[measure].interval
             facts.append(
-                {"kind": "form", "form": name, "row": key, "method": record.method, "measure": measure}
+                {"kind": "form", "form": name, "row": key, "method": made.method, "measure": measure}
                 | {"mean": i.estimate, "low": i.low, "high": i.high, "scored": line.scored, "failed": line.failed}
             )
     protocol = next(iter(lines.values())).record.protocol
