@@ -15,7 +15,7 @@ from mfim_bench.bench.record import Record, identities
 from mfim_bench.errors import UsageError
 from mfim_bench.report.formats import Fact, Sheet, render
 from mfim_bench.report.grid import write_grid
-from mfim_bench.report.table import check_comparable, in_domain_legend, marks, same_others
+from mfim_bench.report.table import SELF_JUDGED, check_comparable, in_domain_legend, marks, same_others
 from mfim_bench.statistics import Interval
 
 
@@ -185,13 +185,18 @@ def sheet(comparison: Comparison) -> Sheet:
     rows = []
     for d in comparison.differences:
         digits = measures[d.measure]["digits"] + 1
-        row = [f"{d.measure} {mark[d.measure]}", f"{d.a:.{digits}f}", f"{d.b:.{digits}f}", _signed(d.interval, digits)]
+        row = [
+            f"{d.measure} {mark[d.measure]}{'' if d.ranked else SELF_JUDGED}",
+            f"{d.a:.{digits}f}",
+            f"{d.b:.{digits}f}",
+            _signed(d.interval, digits),
+        ]
         row += [_signed(d.bootstrap, digits, bare=True)] if d.bootstrap else []
         wins = f"{100 * d.wins.estimate:.0f} % [{100 * d.wins.low:.0f}, {100 * d.wins.high:.0f}]"
         row += [f"{d.p:.2g}", f"{d.effect:+.2f}", wins, f"{d.detectable:.{digits}f}"]
-        rows.append([*row, "" if d.ranked else "self-judged"])
+        rows.append(row)
     heads = ["measure", "A", "B", "A − B [95 %]", *(["bootstrap"] if bootstrap else [])]
-    heads += ["p (Holm)", "d_z", "A better [95 %]", "detectable", ""]
+    heads += ["p (Holm)", "d_z", "A better [95 %]", "detectable"]
     legend = [
         "A − B: mean over the pairs, its interval allows for shared identities; below zero A is better where ↓",
         "d_z: mean over standard deviation of the pairs' differences; detectable: the least true difference that this"
@@ -199,6 +204,8 @@ def sheet(comparison: Comparison) -> Sheet:
     ]
     if bootstrap:
         legend.append("bootstrap: the same interval by resampling identities (pigeonhole), which errs on the wide side")
+    if not all(d.ranked for d in comparison.differences):
+        legend.append(f"{SELF_JUDGED} self-judged: this judge helped to train one of them; proves nothing")
     legend += [*in_domain_legend(measures), *audited.legend(audited.verdicts(measures))]
     if few := statistics.few_identities(first.interval.identities):
         legend.append(few)

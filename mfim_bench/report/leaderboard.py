@@ -95,12 +95,12 @@ class Leaderboard:
     def _overlap_sheet(self) -> Sheet:
         names = [line.record.method for line in self.table.lines]
         numbers = [str(number) for number in range(1, len(names) + 1)]
-        cells = [[n, a, *(str(self.overlap[a, b]) for b in names)] for n, a in zip(numbers, names, strict=True)]
+        cells = [[f"{n} {a}", *(str(self.overlap[a, b]) for b in names)] for n, a in zip(numbers, names, strict=True)]
         facts: list[Fact] = [
             {"kind": "overlap", "method": a, "other": b, "pairs": self.overlap[a, b]}
             for a, b in itertools.combinations(names, 2)
         ]
-        return Sheet("Pairs that both scored", ["", "", *numbers], cells, (), facts)
+        return Sheet("Pairs that both scored", ["", *numbers], cells, (), facts)
 
 
 def leaderboard(records: Sequence[Record], common: bool = False, sort: str = "") -> Leaderboard:

@@ -128,3 +128,11 @@ def test_pairs_that_differ_most_and_their_pictures(make: Make, tmp_path: Path) -
     assert picture.shape == (HEAD + rows * (HEAD + 64), 5 * 64, 3)
     first = picture[2 * HEAD : 2 * HEAD + 64]
     assert (first[:, 3 * 64 : 4 * 64] == [255, 0, 0]).all(), "B's swap of the pair that differs most"
+
+
+def test_self_judged_differences_are_marked(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = make("a", 0.2, 2.0, self_judged=True), make("b", 0.3, 2.0, seed=1)
+    assert run_command(["compare", *(str(run.folder) for run in runs)]) == 0
+    out = capsys.readouterr().out
+    assert f"{IDENTITY} ↓†" in out
+    assert "† self-judged" in out

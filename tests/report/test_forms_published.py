@@ -34,7 +34,7 @@ def test_table_1_has_a_row_for_every_method_named(make: Make) -> None:
     assert shown["SimSwap"][1:4] == ["no run given", "–", "–"]
     assert shown["mine"][1] == "beside the form"
     heads = [head.split("\n")[0] for head in sheet.heads]
-    assert heads == ["", "run", "identity ↓", "shape", "expression", "pose ↓", "pose-hn", "scored", "failed"]
+    assert heads == ["", "run", "identity ↓", "shape", "expression", "pose ↓‡", "pose-hn", "scored", "failed"]
     legend = "\n".join(sheet.legend)
     assert "shape: cannot be filled" in legend
     assert "the form is of faceforensics++; these runs are of made" in legend

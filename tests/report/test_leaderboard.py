@@ -69,7 +69,7 @@ def test_other_scored_pairs_are_shown_and_not_ranked(make: Make) -> None:
     assert not found.ranks
     assert found.overlap["a", "b"] == N - 3
     shown = found.sheets()
-    assert shown[1].cells == [["1", "a", str(N - 3), str(N - 3)], ["2", "b", str(N - 3), str(N)]]
+    assert shown[1].cells == [["1 a", str(N - 3), str(N - 3)], ["2 b", str(N - 3), str(N)]]
     assert "not ranked" in "\n".join(shown[0].legend)
     common = leaderboard(records, common=True)
     assert common.ranks["a", IDENTITY].text == "1"
