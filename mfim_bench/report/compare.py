@@ -185,12 +185,8 @@ def sheet(comparison: Comparison) -> Sheet:
     rows = []
     for d in comparison.differences:
         digits = measures[d.measure]["digits"] + 1
-        row = [
-            f"{d.measure} {mark[d.measure]}{'' if d.ranked else SELF_JUDGED}",
-            f"{d.a:.{digits}f}",
-            f"{d.b:.{digits}f}",
-            _signed(d.interval, digits),
-        ]
+        name = f"{d.measure} {mark[d.measure]}{'' if d.ranked else SELF_JUDGED}"
+        row = [name, f"{d.a:.{digits}f}", f"{d.b:.{digits}f}", _signed(d.interval, digits)]
         row += [_signed(d.bootstrap, digits, bare=True)] if d.bootstrap else []
         wins = f"{100 * d.wins.estimate:.0f} % [{100 * d.wins.low:.0f}, {100 * d.wins.high:.0f}]"
         row += [f"{d.p:.2g}", f"{d.effect:+.2f}", wins, f"{d.detectable:.{digits}f}"]
