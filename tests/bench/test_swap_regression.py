@@ -259,7 +259,7 @@ def test_from_no_baseline_to_red_and_back(pytester: pytest.Pytester, measured: M
     assert outcomes == {"passed": 2, "failed": 2, "deselected": 1}
     assert f"test_it.py::test_swap: wrote the baseline {BASELINE}: 28 pairs; commit it" in said
     assert '\na test with several checks gives each a name: swap_regression.check(…, name="second")\n' in said
-    assert "\nno method is called 'target-cpoy'; did you mean target-copy?\n" in said
+    assert "\nno method is called 'target-cpoy'; did you mean target-copy, source-copy?\n" in said
     written = Baseline.read(pytester.path / BASELINE)
     assert written.test == "test_it.py::test_swap"
     assert "--mfim-update-baseline -k 'not copied'" in written.made["command"]
