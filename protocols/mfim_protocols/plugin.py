@@ -93,19 +93,20 @@ def mfim_bench_protocols() -> Sequence[ProtocolSpec]:
 def _data_sets() -> Iterator[ProtocolSpec]:
     """What its user must bring."""
     for rule, frames in FRAME_RULES.items():
+        stepped = rule == "reliableswap"
         for compression in ("c23", "c40", "raw"):
             yield ProtocolSpec(
                 name=f"faceforensics++@{rule}" + ("" if compression == "c23" else f"-{compression}"),
                 factory="mfim_protocols.faceforensics.dataset:load",
                 argument=f"{rule} {compression}",
                 default=(rule, compression) == ("infoswap", "c23"),
-                version="1",
+                version="2" if stepped else "1",
                 summary=f"FaceForensics++ at {compression}: {frames}",
                 measures=PHOTOGRAPHS,
                 references=PLAIN_REFERENCES,
                 domain="faceforensics++",
                 splits=("test", "val", "train", "all"),
-                gallery="targets",
+                gallery="sources" if stepped else "targets",
                 licence="FaceForensics terms of use",
                 citation="Rössler et al., FaceForensics++: Learning to Detect Manipulated Facial Images, ICCV 2019",
             )

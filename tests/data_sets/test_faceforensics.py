@@ -12,6 +12,7 @@ import torch
 from twins import data_sets
 from twins.faces import write_video
 
+from mfim_bench.bench.whole import gallery_frames
 from mfim_bench.errors import UsageError
 from mfim_bench.media.frames import frames_at
 from mfim_bench.method import ResultsMethod
@@ -98,7 +99,7 @@ EVEN_25, EVEN_20 = [1, 3, 6, 8, 11, 13, 16, 18, 21, 23], [1, 3, 5, 7, 9, 11, 13,
     ("rule", "ours", "theirs", "back"),
     [
         ("infoswap", EVEN_25, EVEN_20, EVEN_20),
-        ("reliableswap", [0, 3, 6, 9, 12, 15, 18, 21, 24], [0] * 9, list(range(0, 20, 2))),
+        ("reliableswap", [0, 3, 6, 9, 12, 15, 18, 21, 24, 2], [0] * 10, list(range(0, 20, 2))),
         ("megafs", EVEN_20, EVEN_20, EVEN_20),
     ],
 )
@@ -108,6 +109,18 @@ def test_which_frames(long: Path, rule: str, ours: list[int], theirs: list[int],
     assert [pair.target.index for pair in there] == ours
     assert [pair.source.index for pair in there] == theirs
     assert [pair.target.index for pair in rows_of(protocol, "200_100")] == back
+
+
+def test_reliableswap_looks_among_the_first_frames_of_the_sources(long: Path) -> None:
+    """As its `_eval_id`; the papers of the other rules look among the original frames."""
+    for rule in ("infoswap", "simswap", "reliableswap", "megafs"):
+        spec = registry().protocol(f"faceforensics++@{rule}-raw")
+        frames = gallery_frames(opened(long, spec.name).pairs(), spec.gallery)
+        if rule == "reliableswap":
+            assert sorted(frame.id for frame in frames) == ["100-f0000", "200-f0000"]
+        else:
+            assert spec.gallery == "targets"
+            assert len(frames) == 20
 
 
 def test_frames_by_chance_are_the_same_on_every_machine_and_in_both_roles(long: Path) -> None:

@@ -17,12 +17,16 @@ Left open by the sources, and chosen here:
 - *even*: the middles of ten equal parts of the video; a video of fewer frames gives all it has.
 - *by chance*: SimSwap prints no seed; ours is the video's name, so one video gives the same frames in every pair.
 - MegaFS takes the most frontal frame instead where no face is found in frame N. We do not: that is a failed row.
+- ReliableSwap's code takes the next frame instead where no face is found, of targets and sources. We do not: that is a
+  failed row. As there, a video has ten rows: beyond its end the steps are counted on from its beginning. The code as
+  published stops after the first 400 targets; ``--split all`` goes on to the last.
 - HifiFace's ten thousand frames are ten a video of all thousand; how they lie is not said: ``@infoswap --split all``.
 - The papers score all 1,000 swaps; some do not say so. The default split is ``test`` (140 swaps), ``all`` is theirs.
 - Identity is the video. The thousand videos show fewer people (papers count 883 to 889) but no list of them is
   published, so two videos of one person count as two people.
 - Compression: most papers do not name theirs. c23 unless the protocol's name ends in ``-c40`` or ``-raw``.
-- Retrieval looks among the target frames of all pairs, which are the original frames of all videos of the split.
+- Retrieval looks among the target frames of all pairs, which are the original frames of all videos of the split. Under
+  ``@reliableswap`` it looks among the source frames, the first of each video, as ReliableSwap's code does.
 """
 
 from __future__ import annotations
