@@ -179,10 +179,13 @@ def test_check_of_a_spoiled_copy(own_faceforensics: Path) -> None:
     start = whole.index(b"mdat") + 4
     whole[start : start + 2000] = bytes(2000)
     damaged.write_bytes(whole)
+    swap = own_faceforensics / "manipulated_sequences" / "Deepfakes" / "c23" / "videos" / "003_000.mp4"
+    swap.write_bytes(swap.read_bytes()[: swap.stat().st_size // 2])
     report = opened(own_faceforensics).check(deep=False)
-    assert report.present[0] == "original videos c23: 3 of 4"
+    assert report.present[:2] == ("original videos c23: 3 of 4", "Deepfakes videos c23: 3 of 4")
     assert report.problems == (
         f"{inside}/029.mp4: its header cannot be read, so it is no video",
+        "manipulated_sequences/Deepfakes/c23/videos/003_000.mp4: its header cannot be read, so it is no video",
         "missing manipulated_sequences/FaceShifter/c23/videos/000_003.mp4",
     )
     assert report.unrecognised == (f"{inside}/notes.txt",)
@@ -190,6 +193,7 @@ def test_check_of_a_spoiled_copy(own_faceforensics: Path) -> None:
     assert [line.partition(":")[0] for line in deep.problems] == [
         f"{inside}/029.mp4",
         f"{inside}/048.mp4",
+        "manipulated_sequences/Deepfakes/c23/videos/003_000.mp4",
         "missing manipulated_sequences/FaceShifter/c23/videos/000_003.mp4",
     ]
     assert deep.present[0] == "original videos c23: 2 of 4"
