@@ -20,7 +20,7 @@ from pathlib import Path
 
 from mfim_bench.errors import UsageError
 from mfim_bench.protocol import DataCheck, Frame, Pair
-from mfim_protocols.copies import Paired, few, strangers, troubles
+from mfim_protocols.copies import Paired, few, list_text, strangers, troubles
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ def _find(root: Path, name: str) -> Path | None:
 
 
 def _rows(path: Path, columns: int) -> list[list[str]]:
-    rows = [line.split() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    rows = [line.split() for line in list_text(path).splitlines() if line.strip()]
     if any(len(row) != columns for row in rows):
         raise UsageError(f"{path}: every line must have {columns} columns")
     return rows

@@ -107,6 +107,9 @@ def test_celeba_hq_refuses_half_a_list_of_people(tmp_path: Path) -> None:
     path.write_text("000001.jpg\n")
     with pytest.raises(UsageError, match="2 columns"):
         opened("celeba-hq", tmp_path)
+    path.write_bytes(b"\xff\xfe0\x000")
+    with pytest.raises(UsageError, match=r"identity_CelebA\.txt is no text in UTF-8$"):
+        opened("celeba-hq", tmp_path)
 
 
 def test_ffhq_pairs_by_number_nested_or_flat(ffhq: Path, tmp_path: Path) -> None:
@@ -165,6 +168,9 @@ def test_casia_refuses_with_one_line(tmp_path: Path, text: str, message: str) ->
         opened("casia-normal", tmp_path)
     (tmp_path / "image_pairs_normal.txt").write_text(text)
     with pytest.raises(UsageError, match=message):
+        opened("casia-normal", tmp_path)
+    (tmp_path / "image_pairs_normal.txt").write_bytes(b"\xff" + text.encode())
+    with pytest.raises(UsageError, match=r"image_pairs_normal\.txt is no text in UTF-8$"):
         opened("casia-normal", tmp_path)
 
 
