@@ -241,10 +241,17 @@ JUDGES: dict[str, tuple[str, identity.Cut, int]] = {
     "sphere20-reliableswap": ("sphere20-square", identity.reliableswap, 512),
     "iresnet50": ("iresnet50", identity.arcface, 512),
     "arcface-irse50": ("irse50", identity.treb1en, 512),
+    "irse50-reface-crop": ("irse50", identity.reface, 512),
+    "irse50-metaswap": ("irse50", identity.metaswap, 512),
+    "curricularface": ("curricularface", identity.treb1en, 512),
+    "iresnet100": ("iresnet100", identity.arcface, 512),
 }
+LARGE = ("curricularface", "iresnet100")
 
 
-@pytest.mark.parametrize("name", JUDGES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in JUDGES]
+)
 def test_rows_stand_alone_and_repeat(
     name: str, network: Callable[[str], nn.Module], astronaut: NDArray[np.uint8], face: Face
 ) -> None:
