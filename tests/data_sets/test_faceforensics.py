@@ -251,6 +251,15 @@ def test_manipulated_videos_are_methods(faceforensics: Path) -> None:
     assert result.path.parts[-3:] == ("c40", "videos", "003_000.mp4")
 
 
+def test_faceshifter_is_marked_where_arcface_judges_it() -> None:
+    judges = {m.judge.name: m.judge for m in registry().measures.values() if m.judge}
+    arcface = {"arcface-irse50", "insightface-iresnet50", "insightface-iresnet100"}  # entries of the catalogue
+    family = {name for name, judge in judges.items() if arcface & set(judge.weights)}
+    assert len(family) == 5
+    assert set(registry().method("faceshifter").trained_with) == family
+    assert registry().method("deepfakes").trained_with == ()
+
+
 def test_other_videos_are_another_run(own_faceforensics: Path) -> None:
     pairs = opened(own_faceforensics).pairs()
     before = content(pairs, "Deepfakes")
