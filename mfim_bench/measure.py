@@ -47,7 +47,9 @@ class JudgeSpec:
         lineage: kinds of data that trained it, e.g. ``"virtual-faces"``; the protocol's domain among them = in-domain.
         weights: names in the weights catalogue.
         aligned_by: whose face aligns a swapped frame: its own, or that found in the target frame, which is many public
-            scripts' habit. Sources and targets are aligned by their own.
+            scripts' habit; then a swap of another size is resized to the target's first, as they do. A swap that is its
+            source's frame, pixel for pixel, is aligned by its own face all the same: nothing in it lies where it lies
+            in the target. Sources and targets are aligned by their own.
         needs_face: False for a judge that takes the frame as it is; then a frame without a face is no failure.
         cached: False for features larger than their image, such as LPIPS's; they are made anew when they are needed.
         card: path of its card inside the repository or package, or an address.

@@ -30,7 +30,7 @@ def check(data: Path, *options: str) -> int:
 
 def test_complete(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert check(data) == 0
-    assert "folder test: complete, 2 pairs, no file was opened" in capsys.readouterr().out
+    assert "folder test: complete, 2 pairs, no file was decoded" in capsys.readouterr().out
     assert check(data, "--deep") == 0
     told = capsys.readouterr().out
     assert "folder test: files: 3 of 3" in told

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -77,6 +78,7 @@ class Eyes:
         self._thread = threading.local()
         self._pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
         self._hashes: dict[tuple[Path, int, int], str] = {}
+        self._sources: dict[Path, Sequence[Frame]] = {}
         self._busy: dict[tuple[str, str], threading.Lock] = {}
 
     def close(self) -> None:
@@ -157,6 +159,28 @@ class Eyes:
         finally:
             self._busy.pop((key, hashed), None)
 
+    def swapped(self, sources: Mapping[Path, Sequence[Frame]]) -> None:
+        """Tell of which frames each swapped image was made; `aligned_by` asks for it."""
+        self._sources.update(sources)
+
+    def aligned_by(self, swap: Path, target: Path) -> Seen | None:
+        """The target, by whose face a judge may cut a swapped frame; None for a frame that is its source's own.
+
+        Such a frame (source-copy's) has nothing in common with the target's, so that its points lie anywhere in it.
+
+        Raises:
+            RowError: swap or target cannot be read.
+        """
+        hashed = self.hash_of(swap)[0]
+        copied = any(self._shows(source, hashed) for source in self._sources.get(swap, ()))
+        return None if copied else self.look(target)
+
+    def _shows(self, frame: Frame, hashed: str) -> bool:
+        try:
+            return self.hash_of(self.file(frame))[0] == hashed
+        except RowError:
+            return False
+
     def features(self, path: Path, judges: Sequence[str], role: str, target: Path | None = None) -> dict[str, Features]:
         """Features by each named judge, every array (1, …).
 
@@ -164,7 +188,8 @@ class Eyes:
             path: of the image.
             judges: their names.
             role: of the image, for reasons.
-            target: of a swapped frame: the target frame, whose face aligns it for judges that are ``aligned_by`` it.
+            target: of a swapped frame: the target frame, for judges that are ``aligned_by`` it. They see the swap at
+                the target's size (OpenCV's bilinear) and are given the target's face.
 
         Raises:
             RowError: the file cannot be read, no face is in it, or a judge failed or gave values that are not finite.
@@ -173,13 +198,13 @@ class Eyes:
             hashed, image = self.hash_of(path)
             known: dict[str, Features] = {}
             for name in judges:
-                by = self.look(target) if target and self._judges[name].aligned_by == "target" else None
+                by = self.aligned_by(path, target) if target and self._judges[name].aligned_by == "target" else None
                 key = f"{self._judge_keys[name]}@{by.hash}" if by else self._judge_keys[name]
 
                 def describe(name: str = name, by: Seen | None = by) -> Arrays:
                     nonlocal image
                     image = read_image(path) if image is None else image
-                    return self.judge(name, image, self._face(name, path, image, by))
+                    return self.judge(name, *self._shown(name, path, image, by))
 
                 kept = self._judges[name].cached
                 known[name] = cast("Features", self._once(key, hashed, describe) if kept else describe())
@@ -203,19 +228,16 @@ class Eyes:
 
         return lambda: list(self.map(describe, wanted))
 
-    def _face(self, judge: str, path: Path, image: Image, by: Seen | None) -> Face | None:
-        """The face that a judge is given; None for one that needs none.
-
-        A swap of another size than its target, such as source-copy's, cannot be aligned by the target's face.
-        """
+    def _shown(self, judge: str, path: Path, image: Image, by: Seen | None) -> tuple[Image, Face | None]:
+        """What a judge is given: the image, at the size of the one that aligns it, and the face, if it needs one."""
+        if by is not None and by.size != image.shape[1::-1]:
+            image = np.asarray(cv2.resize(image, by.size, interpolation=cv2.INTER_LINEAR), np.uint8)
         if not self._judges[judge].needs_face:
-            return None
-        if by is not None and by.size != (image.shape[1], image.shape[0]):
-            by = None
+            return image, None
         face = (by or self.look(path, image)).face
         if face is None:
             raise RowError("no face found in its target" if by else "no face found")
-        return face
+        return image, face
 
     def judge(self, name: str, image: Image, face: Face | None) -> Arrays:
         """Features of one image by one judge, given the face in it; past the cache.

@@ -76,6 +76,7 @@ class Scorer:
             folder: of the run.
             advance: told how many pairs are done.
         """
+        self.eyes.swapped({_image(folder, pair): (pair.source, *(p.frame for p in pair.parts)) for pair in pairs})
         parts = folder / "parts"
         schema = score_schema([m.name for m in self.measures])
         for start in range(0, len(pairs), PART):
@@ -99,9 +100,9 @@ class Scorer:
         distances: dict[str, float | None] = dict.fromkeys((m.name for m in self.measures), None)
         if swap["reason"] is None:
             try:
-                image = folder / "images" / f"{pair.id}.png"
+                image = _image(folder, pair)
                 distances.update(self._measure(pair, image))
-                row["note"] = "; ".join(filter(None, (row["note"], self._own_alignment(pair, image)))) or None
+                row["note"] = "; ".join(filter(None, (row["note"], self._alignment(pair, image)))) or None
             except RowError as error:
                 row["reason"] = str(error)
         return row | distances
@@ -131,15 +132,16 @@ class Scorer:
             found[measure.name] = value
         return found
 
-    def _own_alignment(self, pair: Pair, image: Path) -> str | None:
-        """Which judges could not align a swap by its target's face, since the two have different sizes."""
+    def _alignment(self, pair: Pair, image: Path) -> str | None:
+        """How judges that are aligned by the target saw a swap that is no frame of its size."""
         if not self._by_target:
             return None
-        swap, target = self.eyes.look(image).size, self.eyes.look(self._file(pair, "target")).size
-        if swap == target:
-            return None
         names = ", ".join(self._by_target)
-        return f"{names}: aligned by its own face, {swap[0]}x{swap[1]} px where the target has {target[0]}x{target[1]}"
+        by = self.eyes.aligned_by(image, self._file(pair, "target"))
+        if by is None:
+            return f"{names}: aligned by its own face, for it is the source's frame"
+        size = self.eyes.look(image).size
+        return None if size == by.size else f"{names}: resized from {_shape(size)} to the target's {_shape(by.size)}"
 
     def _file(self, pair: Pair, role: Role) -> Path:
         frame = partner(pair, role)
@@ -168,3 +170,11 @@ class Scorer:
             raise RowError(f"region is {region.shape[1]}x{region.shape[0]} px, the {measure.compares} {width}x{height}")
         swapped = resize(read(image), (width, height))
         return float(cast("PixelDistance", self._distances[measure.name])(swapped, reference, region))
+
+
+def _image(folder: Path, pair: Pair) -> Path:
+    return folder / "images" / f"{pair.id}.png"
+
+
+def _shape(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]} px"

@@ -31,7 +31,7 @@ def check(
 ) -> None:
     """Say what is there, what is missing or broken, and what is not recognised. Exit code 1 when something is bad.
 
-    Without --deep only names, sizes and headers are looked at.
+    Without --deep only names, sizes and the headers of videos are looked at.
     """
     spec = registry().protocol(protocol)
     found: dict[str, dict[str, Any]] = {}
@@ -70,7 +70,7 @@ def _tell(name: str, look: dict[str, Any]) -> None:
     for line in look["unrecognised"]:
         typer.echo(f"{name}: not recognised: {line}")
     if not look["problems"]:
-        more = f"content hash {look['content_hash']}" if "content_hash" in look else "no file was opened (--deep does)"
+        more = f"content hash {look['content_hash']}" if "content_hash" in look else "no file was decoded (--deep does)"
         typer.echo(f"{name}: complete, {look['pairs']} pairs, {more}")
 
 

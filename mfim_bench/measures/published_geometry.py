@@ -5,6 +5,8 @@ What each judge does to the pixel: `mfim_bench.networks.published.geometry`; in 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mfim_bench.measure import JudgeSpec, MeasureSpec, Role
 
 _FACTORIES = "mfim_bench.networks.published.geometry"
@@ -32,7 +34,9 @@ HOPENET = _judge("hopenet-authors", "hopenet-robust-alpha1", True, _POSE)
 HOPENET_REFACE = _judge("hopenet-reface", "hopenet-robust-alpha1", False, _POSE)
 HOPENET_CASIA = _judge("hopenet-casia", "hopenet-robust-alpha1", False, _POSE)
 HOPENET_METASWAP = _judge("hopenet-metaswap", "hopenet-robust-alpha1", False, _POSE)
-HOPENET_RELIABLESWAP = _judge("hopenet-reliableswap", "hopenet-robust-alpha1", False, _POSE)
+HOPENET_RELIABLESWAP = replace(
+    _judge("hopenet-reliableswap", "hopenet-robust-alpha1", True, _POSE), version="2+mtcnn-5", aligned_by="target"
+)
 
 
 def _measure(
@@ -118,7 +122,7 @@ MEASURES = (
         HOPENET_RELIABLESWAP,
         "pose_logits",
         "half an L2 of logits",
-        "as ReliableSwap's script: raw logits of 66 bins, half their L2, mean of the three angles, of frames in [-1, 1]"
+        "as ReliableSwap's script: raw logits of 66 bins, half their L2, mean of the three angles, its crop in [-1, 1]"
         " normalised as if in [0, 1]; the script prints the root of the rows' mean square, this is their mean",
         digits=2,
     ),

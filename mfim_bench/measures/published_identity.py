@@ -83,11 +83,11 @@ SPHERE20_CASIA = JudgeSpec(
 SPHERE20_RELIABLESWAP = JudgeSpec(
     name="sphere20-reliableswap",
     factory=f"{_FACTORIES}:sphere20_reliableswap",
-    version="1",
+    version="2+mtcnn-5",
     lineage=("real photographs (VGGFace2)",),
     weights=("cosface-sphere20-square",),
     card=_CARD,
-    needs_face=False,
+    aligned_by="target",
 )
 
 
@@ -165,7 +165,7 @@ MEASURES = (
     _cosine(
         "sphere20-reliableswap",
         SPHERE20_RELIABLESWAP,
-        "as ReliableSwap's script: CosFace sphere20 on the whole frame, no alignment",
+        "as ReliableSwap's script: CosFace sphere20 on its crop of 256 px, the swap cut by the target's points",
     ),
     *retrieval("vggface2", VGGFACE2, "l2", "VGGFace2's InceptionResnetV1"),
     *retrieval("arcface-irse50", ARCFACE_IRSE50, "cosine", "ArcFace IR-SE50"),

@@ -53,8 +53,12 @@ def even_frames(count: int, n: int) -> list[int]:
 
 
 def stepped_frames(count: int, n: int) -> list[int]:
-    """Every ``ceil(count / n)``-th frame from the first on, at most ``n``."""
-    return list(range(0, count, max(-(-count // n), 1)))
+    """Every ``ceil(count / n)``-th frame from the first on: always ``n``, counted on from 0 beyond the end.
+
+    Where ``n`` steps pass the end, frames come twice, or lie between earlier ones.
+    """
+    step = -(-count // n)
+    return [k * step % count for k in range(n)] if count else []
 
 
 def random_frames(count: int, n: int, seed: str) -> list[int]:

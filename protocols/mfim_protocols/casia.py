@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mfim_bench.errors import UsageError
 from mfim_bench.protocol import DataCheck, Frame, Pair
-from mfim_protocols.copies import Paired, few, strangers, troubles
+from mfim_protocols.copies import Paired, few, list_text, strangers, troubles
 
 FACES = ("faces", "CASIA_FaceSwapping/faces")
 LISTS = ("", "benchmark", "face-swapping-survey/benchmark")
@@ -80,7 +80,7 @@ def load(data: Path | None, split: str, argument: str) -> Casia:
 
 def _read(listing: Path) -> list[tuple[str, str]]:
     found: dict[tuple[str, str], None] = {}
-    for number, line in enumerate(listing.read_text(encoding="utf-8-sig").splitlines(), 1):
+    for number, line in enumerate(list_text(listing).splitlines(), 1):
         if not line.strip():
             continue
         names = [name.removesuffix(".png") for name in line.split()]

@@ -4,8 +4,14 @@
   pairs them. REFace works at 512 px; here every image is measured at the size it has.
 - ``@simswap``: 1,000 pairs by chance, as SimSwap's paper says. Open there: the draw, and whether an image may come
   twice. Ours is 2,000 different images of all 30,000 by a fixed seed [own choice].
+- ``@faceswapping-all-in-one``: target i with source (i + N/2) mod N of the N = 30,000 images, i from 0 to 9,999, as the
+  code of FaceSwappingAllInOne (github.com/ygtxr1997) pairs and counts them. i is an image's place in the list of file
+  names *sorted as text* (0.jpg, 1.jpg, 10.jpg, 100.jpg, ...), not its number.
 
-Left open by both, and chosen here: who is shown. Where CelebA's ``identity_CelebA.txt`` and CelebAMask-HQ's
+Left out: ReliableSwap's random pairs. Its code states the generator (NumPy's, seed 38), but the numbers drawn are
+places in a list of the 29,893 crops in which its detector found a face, and that list is not published.
+
+Left open by all, and chosen here: who is shown. Where CelebA's ``identity_CelebA.txt`` and CelebAMask-HQ's
 ``CelebA-HQ-to-CelebA-mapping.txt`` lie in the data folder, identities are CelebA's; else every image counts as a person
 of its own (intervals are then a little too narrow), and a warning says so. The pairs are the same either way, so a few
 may show one person twice. Retrieval looks among the source images.
@@ -20,7 +26,7 @@ from pathlib import Path
 
 from mfim_bench.errors import UsageError
 from mfim_bench.protocol import DataCheck, Frame, Pair
-from mfim_protocols.copies import Paired, few, strangers, troubles
+from mfim_protocols.copies import Paired, few, list_text, strangers, troubles
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +55,13 @@ def simswap() -> list[tuple[int, int]]:
     return list(zip(drawn[:PAIRS], drawn[PAIRS:], strict=True))
 
 
-RULES = {"reface": reface, "simswap": simswap}
+def faceswapping_all_in_one() -> list[tuple[int, int]]:
+    """(target, source)."""
+    listed = sorted(range(IMAGES), key=lambda number: f"{number}.jpg")
+    return [(listed[i], listed[(i + IMAGES // 2) % IMAGES]) for i in range(10 * PAIRS)]
+
+
+RULES = {"reface": reface, "simswap": simswap, "faceswapping-all-in-one": faceswapping_all_in_one}
 
 
 class CelebaHq(Paired):
@@ -85,7 +97,7 @@ class CelebaHq(Paired):
 
 
 def load(data: Path | None, split: str, argument: str) -> CelebaHq:
-    """Open a copy (the factory of both protocols; ``argument`` is the rule of `RULES`).
+    """Open a copy (the factory of all ``celeba-hq`` protocols; ``argument`` is the rule of `RULES`).
 
     Raises:
         UsageError: there are no images by number.
@@ -129,7 +141,7 @@ def _find(root: Path, name: str) -> Path | None:
 
 
 def _rows(path: Path, columns: int) -> list[list[str]]:
-    rows = [line.split() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    rows = [line.split() for line in list_text(path).splitlines() if line.strip()]
     if any(len(row) != columns for row in rows):
         raise UsageError(f"{path}: every line must have {columns} columns")
     return rows

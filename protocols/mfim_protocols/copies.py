@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from mfim_bench.errors import RowError
+from mfim_bench.errors import RowError, UsageError
 from mfim_bench.media.hashes import hash_if_there
 from mfim_bench.media.images import read_image
 from mfim_bench.protocol import DataCheck, Frame, Pair
@@ -94,6 +94,18 @@ def _trouble(path: Path, name: str, deep: bool) -> str | None:
     except (RowError, OSError) as error:
         return f"{name}: {str(error).replace(f': {path.name}', '', 1)}"
     return None
+
+
+def list_text(path: Path) -> str:
+    """The text of a list of pairs or people.
+
+    Raises:
+        UsageError: it is no UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeError as error:
+        raise UsageError(f"{path} is no text in UTF-8") from error
 
 
 def few(lines: Sequence[str]) -> tuple[str, ...]:

@@ -9,12 +9,13 @@ cluster are never counted as independent. Identity retrieval then finds clusters
 from __future__ import annotations
 
 import csv
+import io
 import re
 from pathlib import Path
 
 from mfim_bench.errors import UsageError
 from mfim_bench.protocol import Frame, Pair
-from mfim_protocols.copies import Paired
+from mfim_protocols.copies import Paired, list_text
 
 COLUMNS = {"id", "source", "target", "truth", "region", "source_identity", "target_identity", "cluster"}
 
@@ -28,14 +29,16 @@ def load(data: Path | None, split: str) -> Paired:
         raise UsageError(f"no such folder: {data}")
     if not listing.is_file():
         raise UsageError(f"{data} has no pairs.csv with the columns source,target")
-    with listing.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
+    reader = csv.DictReader(io.StringIO(list_text(listing)))
+    try:
         names = set(reader.fieldnames or ())
         if not {"source", "target"} <= names or not names <= COLUMNS:
             optional = ", ".join(sorted(COLUMNS - {"source", "target"}))
             found = ", ".join(sorted(names)) or "none"
             raise UsageError(f"{listing}: columns must be source,target and may be {optional}; found {found}")
         rows = list(reader)
+    except csv.Error as error:
+        raise UsageError(f"{listing}, line {reader.reader.line_num}: {error}") from error
     if not rows:
         raise UsageError(f"{listing} lists no pairs")
 

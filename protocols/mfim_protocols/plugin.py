@@ -29,6 +29,13 @@ MANIPULATIONS = {
     "Face2Face": ("reenactments (the identity stays)", "Thies et al., Face2Face, CVPR 2016"),
     "NeuralTextures": ("reenactments (the identity stays)", "Thies et al., Deferred Neural Rendering, SIGGRAPH 2019"),
 }
+# By its paper FaceShifter's identity loss is ArcFace's; its weights are not named, so each judge of that family counts.
+ARCFACE = ("arcface-irse50", "irse50-reface-crop", "irse50-metaswap", "iresnet50", "iresnet100")
+CELEBA_HQ = {
+    "reface": "1,000 pairs, 28000 + i with source 29000 + i",
+    "simswap": "1,000 pairs, by chance",
+    "faceswapping-all-in-one": "10,000 pairs, each with the image half the list further on",
+}
 CASIA = {
     "normal": "same ethnicity, plain attributes",
     "cross-ethnicity": "source and target of two ethnicities",
@@ -93,30 +100,31 @@ def mfim_bench_protocols() -> Sequence[ProtocolSpec]:
 def _data_sets() -> Iterator[ProtocolSpec]:
     """What its user must bring."""
     for rule, frames in FRAME_RULES.items():
+        stepped = rule == "reliableswap"
         for compression in ("c23", "c40", "raw"):
             yield ProtocolSpec(
                 name=f"faceforensics++@{rule}" + ("" if compression == "c23" else f"-{compression}"),
                 factory="mfim_protocols.faceforensics.dataset:load",
                 argument=f"{rule} {compression}",
                 default=(rule, compression) == ("infoswap", "c23"),
-                version="1",
+                version="2" if stepped else "1",
                 summary=f"FaceForensics++ at {compression}: {frames}",
                 measures=PHOTOGRAPHS,
                 references=PLAIN_REFERENCES,
                 domain="faceforensics++",
                 splits=("test", "val", "train", "all"),
-                gallery="both",  # with --limit a source may be no pair's target
+                gallery="sources" if stepped else "both",  # with --limit a source may be no pair's target
                 licence="FaceForensics terms of use",
                 citation="Rössler et al., FaceForensics++: Learning to Detect Manipulated Facial Images, ICCV 2019",
             )
-    for rule, pairs in {"reface": "28000 + i with source 29000 + i", "simswap": "by chance"}.items():
+    for rule, pairs in CELEBA_HQ.items():
         yield ProtocolSpec(
             name=f"celeba-hq@{rule}",
             factory="mfim_protocols.celeba_hq:load",
             argument=rule,
             default=rule == "reface",
             version="1",
-            summary=f"CelebA-HQ: 1,000 pairs, {pairs}",
+            summary=f"CelebA-HQ: {pairs}",
             measures=PHOTOGRAPHS,
             references=PLAIN_REFERENCES,
             domain="celeba",
@@ -164,6 +172,7 @@ def mfim_bench_methods() -> Sequence[MethodSpec]:
             size=0,
             template="none",
             content="mfim_protocols.faceforensics.methods:content",
+            trained_with=ARCFACE if folder == "FaceShifter" else (),
             licence="FaceForensics terms of use",
             citation=citation,
         )

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from portraits import portraits
@@ -174,7 +175,9 @@ def test_whose_face_aligns_a_swap(settings: RunSettings, registry: Registry, fil
         shutil.copy(films / f"{shown}.mp4", other / f"{name}.mp4")
     names = ("film-own", "film-targets")
     record = run(replace(settings, method=f"remade:{other}", measures=names), registry)[0]
-    tall = [row for row in record.rows if row["target_identity"] == "mirror"]  # whose result is the tall film
+    # Whose result is the tall film, and not their source's.
+    tall = [r for r in record.rows if (r["target_identity"], r["source_identity"]) == ("mirror", "plain")]
+    assert len(tall) == 4
     assert all(abs(row["film-own@grid"] - row["film-targets@grid"]) > 0.01 for row in tall)
     from tiny_films import Pixels  # type: ignore[import-not-found]
 
@@ -185,24 +188,57 @@ def test_whose_face_aligns_a_swap(settings: RunSettings, registry: Registry, fil
     face = Detector().detect([target])
     a, b = (Pixels(True).features([image], face)["grid"] for image in (target, swap))
     assert tall[0]["film-targets@grid"] == pytest.approx(np.linalg.norm(a - b), abs=1e-6)
-    assert all(row["note"] is None for row in record.rows)
+    shown = dict(zip(PEOPLE, (*PEOPLE[1:], PEOPLE[0]), strict=True))
+    for row in record.rows:  # a swap that is its source's frame has nothing to do with the target's face
+        copied = shown[row["target_identity"]] == row["source_identity"]
+        assert row["note"] == ("targets: aligned by its own face, for it is the source's frame" if copied else None)
+        assert (row["film-targets@grid"] == row["film-own@grid"]) == copied
 
 
-def test_a_swap_of_another_size_than_its_target_is_aligned_by_its_own_face_and_says_so(
+def test_a_swap_of_another_size_is_resized_to_its_target_and_says_so(
+    settings: RunSettings, registry: Registry, tmp_path: Path
+) -> None:
+    other = tmp_path / "others"
+    other.mkdir()
+    for name in PEOPLE:
+        film(other / f"{name}.mp4", name, side=240 if name == "tall" else 160)
+    names = ("film-own", "film-targets")
+    record = run(replace(settings, method=f"remade:{other}", measures=names), registry)[0]
+    notes = {(row["target_identity"], row["note"]) for row in record.rows}
+    assert notes == {
+        ("plain", None),
+        ("mirror", None),
+        ("tall", "targets: resized from 240x240 px to the target's 160x160 px"),
+    }
+    from tiny_films import Pixels  # type: ignore[import-not-found]
+
+    from mfim_bench.faces.detect import Detector
+
+    row = next(row for row in record.rows if row["target_identity"] == "tall")
+    pair = next(pair for pair in record.manifest["pairs"] if pair["id"] == row["pair"])
+    target, swap = read_image(pair["target_path"]), read_image(record.folder / "images" / f"{pair['id']}.png")
+    assert swap.shape == (240, 240, 3)
+    face = Detector().detect([target])
+    a, b = (Pixels(True).features([image], face)["grid"] for image in (target, cv2.resize(swap, (160, 160))))
+    assert row["film-targets@grid"] == pytest.approx(np.linalg.norm(a - b), abs=1e-6)
+    alone = run(replace(settings, method=f"remade:{other}", measures=("film-own",)), registry)[0]
+    assert {row["note"] for row in alone.rows} == {None}
+
+
+def test_the_sources_frame_is_aligned_by_its_own_face(
     settings: RunSettings, registry: Registry, films: Path, tmp_path: Path
 ) -> None:
+    """Whatever its size, and in retrieval too: as a reference it stays the source itself."""
     mixed = tmp_path / "mixed"
     shutil.copytree(films, mixed)
     film(mixed / "tall.mp4", "tall", side=200)
-    for names in (("film-own", "film-targets"), ("film-own",)):
-        record = run(replace(settings, method="source-copy", data=mixed, measures=names), registry)[0]
-        assert record.summary["failed"] == 0
-        for row in record.rows:
-            people, note = {row["source_identity"], row["target_identity"]}, row["note"]
-            assert (note is not None) == ("tall" in people and len(names) == 2)
-            if note is not None:
-                assert note.startswith("targets: aligned by its own face, ")
-                assert row["film-targets@grid"] == pytest.approx(row["film-own@grid"], abs=1e-6)
+    names = ("film-own", "film-targets", "film-found-targets")
+    record = run(replace(settings, method="source-copy", data=mixed, measures=names), registry)[0]
+    assert record.summary["failed"] == 0
+    assert set(values(record, "film-found-targets@top1")) == {1.0}
+    for row in record.rows:
+        assert row["note"] == "targets: aligned by its own face, for it is the source's frame"
+        assert row["film-targets@grid"] == row["film-own@grid"]
 
 
 def test_a_judge_that_needs_no_face_fails_no_frame_without_one(

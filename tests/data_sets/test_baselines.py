@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -19,6 +20,19 @@ import shutil
 def swap(source, target, output):
     shutil.copy(source, output)
 """
+
+
+def test_the_loop_passes_over_frames_that_could_not_be_decoded(tmp_path: Path) -> None:
+    (loop,) = re.findall(r"<!-- file: loop\.py -->\n```python\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "loop.py").write_text(loop)
+    (tmp_path / "method.py").write_text(STAND_IN)
+    (tmp_path / "a.png").write_bytes(b"a")
+    pairs = [{"id": "1", "source_path": None, "target_path": "a.png"}, {"id": "2", "source_path": "a.png"}]
+    pairs = [{"target_path": None} | pair for pair in pairs]
+    pairs.append({"id": "3", "source_path": "a.png", "target_path": "a.png"})
+    (tmp_path / "manifest.json").write_text(json.dumps({"pairs": pairs}))
+    subprocess.run([sys.executable, "loop.py", "manifest.json", "results"], cwd=tmp_path, check=True)
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["3.png"]
 
 
 def test_a_folder_of_results_made_from_the_manifest(faceforensics: Path, tmp_path: Path) -> None:

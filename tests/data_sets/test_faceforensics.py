@@ -12,6 +12,7 @@ import torch
 from twins import data_sets
 from twins.faces import write_video
 
+from mfim_bench.bench.whole import gallery_frames
 from mfim_bench.errors import UsageError
 from mfim_bench.media.frames import frames_at
 from mfim_bench.method import ResultsMethod
@@ -98,7 +99,7 @@ EVEN_25, EVEN_20 = [1, 3, 6, 8, 11, 13, 16, 18, 21, 23], [1, 3, 5, 7, 9, 11, 13,
     ("rule", "ours", "theirs", "back"),
     [
         ("infoswap", EVEN_25, EVEN_20, EVEN_20),
-        ("reliableswap", [0, 3, 6, 9, 12, 15, 18, 21, 24], [0] * 9, list(range(0, 20, 2))),
+        ("reliableswap", [0, 3, 6, 9, 12, 15, 18, 21, 24, 2], [0] * 10, list(range(0, 20, 2))),
         ("megafs", EVEN_20, EVEN_20, EVEN_20),
     ],
 )
@@ -108,6 +109,18 @@ def test_which_frames(long: Path, rule: str, ours: list[int], theirs: list[int],
     assert [pair.target.index for pair in there] == ours
     assert [pair.source.index for pair in there] == theirs
     assert [pair.target.index for pair in rows_of(protocol, "200_100")] == back
+
+
+def test_reliableswap_looks_among_the_first_frames_of_the_sources(long: Path) -> None:
+    """As its `_eval_id`; the papers of the other rules look among the original frames."""
+    for rule in ("infoswap", "simswap", "reliableswap", "megafs"):
+        spec = registry().protocol(f"faceforensics++@{rule}-raw")
+        frames = gallery_frames(opened(long, spec.name).pairs(), spec.gallery)
+        if rule == "reliableswap":
+            assert sorted(frame.id for frame in frames) == ["100-f0000", "200-f0000"]
+        else:
+            assert spec.gallery == "targets"
+            assert len(frames) == 20
 
 
 def test_frames_by_chance_are_the_same_on_every_machine_and_in_both_roles(long: Path) -> None:
@@ -166,10 +179,13 @@ def test_check_of_a_spoiled_copy(own_faceforensics: Path) -> None:
     start = whole.index(b"mdat") + 4
     whole[start : start + 2000] = bytes(2000)
     damaged.write_bytes(whole)
+    swap = own_faceforensics / "manipulated_sequences" / "Deepfakes" / "c23" / "videos" / "003_000.mp4"
+    swap.write_bytes(swap.read_bytes()[: swap.stat().st_size // 2])
     report = opened(own_faceforensics).check(deep=False)
-    assert report.present[0] == "original videos c23: 3 of 4"
+    assert report.present[:2] == ("original videos c23: 3 of 4", "Deepfakes videos c23: 3 of 4")
     assert report.problems == (
         f"{inside}/029.mp4: its header cannot be read, so it is no video",
+        "manipulated_sequences/Deepfakes/c23/videos/003_000.mp4: its header cannot be read, so it is no video",
         "missing manipulated_sequences/FaceShifter/c23/videos/000_003.mp4",
     )
     assert report.unrecognised == (f"{inside}/notes.txt",)
@@ -177,6 +193,7 @@ def test_check_of_a_spoiled_copy(own_faceforensics: Path) -> None:
     assert [line.partition(":")[0] for line in deep.problems] == [
         f"{inside}/029.mp4",
         f"{inside}/048.mp4",
+        "manipulated_sequences/Deepfakes/c23/videos/003_000.mp4",
         "missing manipulated_sequences/FaceShifter/c23/videos/000_003.mp4",
     ]
     assert deep.present[0] == "original videos c23: 2 of 4"
@@ -232,6 +249,15 @@ def test_manipulated_videos_are_methods(faceforensics: Path) -> None:
     result = method.result(c40)
     assert isinstance(result, Frame)
     assert result.path.parts[-3:] == ("c40", "videos", "003_000.mp4")
+
+
+def test_faceshifter_is_marked_where_arcface_judges_it() -> None:
+    judges = {m.judge.name: m.judge for m in registry().measures.values() if m.judge}
+    arcface = {"arcface-irse50", "insightface-iresnet50", "insightface-iresnet100"}  # entries of the catalogue
+    family = {name for name, judge in judges.items() if arcface & set(judge.weights)}
+    assert len(family) == 5
+    assert set(registry().method("faceshifter").trained_with) == family
+    assert registry().method("deepfakes").trained_with == ()
 
 
 def test_other_videos_are_another_run(own_faceforensics: Path) -> None:

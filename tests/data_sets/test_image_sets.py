@@ -56,6 +56,21 @@ def test_celeba_hq_by_chance_is_one_fixed_draw(celeba_hq: Path) -> None:
     assert report.problems[-1].endswith("files more")
 
 
+def test_celeba_hq_half_the_list_further_on(celeba_hq: Path) -> None:
+    """The list is sorted as text, as the script's `os.listdir` and `sort` leave it."""
+    protocol = opened("celeba-hq@faceswapping-all-in-one", celeba_hq)
+    pairs = by_target(protocol)
+    names = [f"{number}.jpg" for number in range(30_000)]
+    names.sort()
+    assert names[:5] == ["0.jpg", "1.jpg", "10.jpg", "100.jpg", "1000.jpg"]
+    assert len(pairs) == len(protocol.pairs()) == 10_000
+    for place in (0, 1, 4, 9_999):
+        pair = pairs[names[place].removesuffix(".jpg")]
+        assert pair.source.path.name == names[(place + 15_000) % 30_000]
+    assert "10000" in pairs
+    assert "9999" not in pairs
+
+
 def test_celeba_hq_people_are_celebas(celeba_hq: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for pair in opened("celeba-hq", celeba_hq).pairs():
         for frame in (pair.source, pair.target):
@@ -106,6 +121,9 @@ def test_celeba_hq_refuses_half_a_list_of_people(tmp_path: Path) -> None:
         opened("celeba-hq", tmp_path)
     path.write_text("000001.jpg\n")
     with pytest.raises(UsageError, match="2 columns"):
+        opened("celeba-hq", tmp_path)
+    path.write_bytes(b"\xff\xfe0\x000")
+    with pytest.raises(UsageError, match=r"identity_CelebA\.txt is no text in UTF-8$"):
         opened("celeba-hq", tmp_path)
 
 
@@ -166,6 +184,9 @@ def test_casia_refuses_with_one_line(tmp_path: Path, text: str, message: str) ->
     (tmp_path / "image_pairs_normal.txt").write_text(text)
     with pytest.raises(UsageError, match=message):
         opened("casia-normal", tmp_path)
+    (tmp_path / "image_pairs_normal.txt").write_bytes(b"\xff" + text.encode())
+    with pytest.raises(UsageError, match=r"image_pairs_normal\.txt is no text in UTF-8$"):
+        opened("casia-normal", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -173,6 +194,7 @@ def test_casia_refuses_with_one_line(tmp_path: Path, text: str, message: str) ->
     [
         ("celeba-hq", "switchablenorms/CelebAMask-HQ"),
         ("celeba-hq@simswap", "switchablenorms/CelebAMask-HQ"),
+        ("celeba-hq@faceswapping-all-in-one", "switchablenorms/CelebAMask-HQ"),
         ("ffhq-1000", "NVlabs/ffhq-dataset"),
         ("casia-normal", "CASIA-NLPRAI/face-swapping-survey"),
     ],

@@ -247,7 +247,7 @@ def test_hopenets_loose_crop(portrait: NDArray[np.uint8]) -> None:
 
 def test_each_scripts_normalisation(portrait: NDArray[np.uint8]) -> None:
     """On a frame of one colour only the normalisation is left."""
-    flat = np.empty((224, 224, 3), np.uint8)
+    flat = np.empty((512, 512, 3), np.uint8)
     flat[:] = (200, 100, 50)
     rgb = np.array([200, 100, 50]) / 255
     mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])

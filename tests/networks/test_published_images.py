@@ -284,8 +284,8 @@ def test_no_head_of_the_package_is_negative() -> None:
 
 # -- batches, repetition, traps ---------------------------------------------------------------------------------------
 
-SPECS = [published_images.LPIPS_ALEX, published_images.INCEPTION, published_images.INCEPTION_PYTORCH_FID,
-         published_images.INCEPTION_CASIA, published_images.CLIP]  # fmt: skip
+SPECS = [published_images.LPIPS_ALEX, published_images.LPIPS_VGG, published_images.INCEPTION,
+         published_images.INCEPTION_PYTORCH_FID, published_images.INCEPTION_CASIA, published_images.CLIP]  # fmt: skip
 
 
 @pytest.mark.usefixtures("added")

@@ -110,6 +110,15 @@ def test_folder_refuses_with_one_line(tmp_path: Path, text: str, message: str) -
         folder.load(_folder(tmp_path, text), "test")
 
 
+def test_folder_refuses_a_file_that_is_no_csv_with_one_line(tmp_path: Path) -> None:
+    listing = _folder(tmp_path, f"source,target\na.png,b.png\n{'a' * 140_000},b.png\n") / "pairs.csv"
+    with pytest.raises(UsageError, match=r"pairs\.csv, line 3: field larger than"):
+        folder.load(tmp_path, "test")
+    listing.write_bytes("source,target\nä.png,b.png\n".encode("latin-1"))
+    with pytest.raises(UsageError, match=r"pairs\.csv is no text in UTF-8$"):
+        folder.load(tmp_path, "test")
+
+
 def test_folder_needs_data(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--data"):
         folder.load(None, "test")

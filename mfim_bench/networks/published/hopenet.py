@@ -20,6 +20,7 @@ from torchvision.models import resnet50
 from torchvision.transforms.v2 import functional as V
 
 from mfim_bench import weights
+from mfim_bench.networks.published.reliableswap import cut
 from mfim_bench.networks.published.strict import load_strictly
 
 if TYPE_CHECKING:
@@ -110,11 +111,7 @@ def metaswap(image: NDArray[np.uint8], face: Face) -> Tensor:
     return normalised(np.asarray(resized, np.uint8), HALF)
 
 
-RELIABLESWAP_SIDE = 256
-
-
 def reliableswap(image: NDArray[np.uint8], face: Face) -> Tensor:
-    """ReliableSwap's: the whole frame at 256 px in [-1, 1], and ImageNet's normalisation of that. No face is read."""
-    resized = cv2.resize(image, (RELIABLESWAP_SIDE, RELIABLESWAP_SIDE), interpolation=cv2.INTER_AREA)
-    tensor = torch.from_numpy(np.ascontiguousarray(resized)).permute(2, 0, 1)[None].float() / 255
-    return ((tensor - 0.5) / 0.5 - IMAGENET[0, :, None, None]) / IMAGENET[1, :, None, None]
+    """ReliableSwap's: its crop of 256 px in [-1, 1], and ImageNet's normalisation of that."""
+    signed = (torch.from_numpy(cut(image, face)).permute(2, 0, 1)[None].float() / 255 - 0.5) / 0.5
+    return (signed - IMAGENET[0, :, None, None]) / IMAGENET[1, :, None, None]

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from mfim_bench import weights
 from mfim_bench.faces.templates import ARCFACE_112, invert, similarity
 from mfim_bench.networks.published import facenet, ir, iresnet, sphere
+from mfim_bench.networks.published.reliableswap import cut as reliableswap_cut
 
 if TYPE_CHECKING:
     from mfim_bench.faces.detect import Face
@@ -98,8 +99,13 @@ def sphere_aligned(image: NDArray[np.uint8], face: Face) -> Tensor:
 
 
 def whole(image: NDArray[np.uint8], face: Face) -> Tensor:
-    """ReliableSwap's: the whole frame to 112 px, bilinear between corner pixels, not averaged. No face is read."""
+    """The whole frame to 112 px, bilinear between corner pixels, not averaged. No face is read."""
     return F.interpolate(signed(image), (SIDE, SIDE), mode="bilinear", align_corners=True)
+
+
+def reliableswap(image: NDArray[np.uint8], face: Face) -> Tensor:
+    """ReliableSwap's: its crop of 256 px, and all of that as `whole`."""
+    return whole(reliableswap_cut(image, face), face)
 
 
 def metaswap(image: NDArray[np.uint8], face: Face) -> Tensor:
@@ -155,4 +161,4 @@ curricularface = _judge(ir.load_curricularface, "curricularface-ir101", treb1en)
 iresnet50 = _judge(iresnet.load_iresnet50, "insightface-iresnet50", arcface)
 iresnet100 = _judge(iresnet.load_iresnet100, "insightface-iresnet100", arcface)
 sphere20_casia = _judge(sphere.load, "cosface-sphere20", sphere_aligned)
-sphere20_reliableswap = _judge(sphere.load_square, "cosface-sphere20-square", whole)
+sphere20_reliableswap = _judge(sphere.load_square, "cosface-sphere20-square", reliableswap)

@@ -17,12 +17,16 @@ Left open by the sources, and chosen here:
 - *even*: the middles of ten equal parts of the video; a video of fewer frames gives all it has.
 - *by chance*: SimSwap prints no seed; ours is the video's name, so one video gives the same frames in every pair.
 - MegaFS takes the most frontal frame instead where no face is found in frame N. We do not: that is a failed row.
+- ReliableSwap's code takes the next frame instead where no face is found, of targets and sources. We do not: that is a
+  failed row. As there, a video has ten rows: beyond its end the steps are counted on from its beginning. The code as
+  published stops after the first 400 targets; ``--split all`` goes on to the last.
 - HifiFace's ten thousand frames are ten a video of all thousand; how they lie is not said: ``@infoswap --split all``.
 - The papers score all 1,000 swaps; some do not say so. The default split is ``test`` (140 swaps), ``all`` is theirs.
 - Identity is the video. The thousand videos show fewer people (papers count 883 to 889) but no list of them is
   published, so two videos of one person count as two people.
 - Compression: most papers do not name theirs. c23 unless the protocol's name ends in ``-c40`` or ``-raw``.
-- Retrieval looks among the target frames of all pairs, which are the original frames of all videos of the split.
+- Retrieval looks among the target frames of all pairs, which are the original frames of all videos of the split. Under
+  ``@reliableswap`` it looks among the source frames, the first of each video, as ReliableSwap's code does.
 """
 
 from __future__ import annotations
@@ -106,7 +110,6 @@ class FaceForensics(Paired):
         self.videos = sorted({video for swap in listed for video in swap})
         self._original = partial(original, root, compression)
         lengths = {video: frame_count(self._original(video)) for video in self.videos}
-        self.unreadable = [video for video, length in lengths.items() if length is None]
         pairs = []
         for target, source in listed:
             # A video that cannot be read keeps its rows, which then fail: nobody's swaps get fewer by it.
@@ -122,21 +125,26 @@ class FaceForensics(Paired):
 
     def check(self, deep: bool) -> DataCheck:
         originals = [self._original(video) for video in self.videos]
-        bad = troubles(self.root, originals, deep)
-        for video in self.unreadable:
-            name = self._original(video).relative_to(self.root).as_posix()
-            if not any(name in line for line in bad):
-                bad.append(f"{name}: its header cannot be read, so it is no video")
+        bad = self._troubles(originals, deep)
         present = [f"original videos {self.compression}: {len(originals) - len(bad)} of {len(originals)}"]
         for manipulation in MANIPULATIONS:
             paths = [manipulated(self.root, self.compression, manipulation, *swap) for swap in self.swaps]
             there = [path for path in paths if path.is_file()]
-            wrong = troubles(self.root, paths, deep) if there else []
+            wrong = self._troubles(paths, deep) if there else []
             bad += wrong
             unused = "" if there else f"; only the method {manipulation.lower()} reads them"
             count = len(paths) - len(wrong) if there else 0
             present.append(f"{manipulation} videos {self.compression}: {count} of {len(paths)}{unused}")
         return DataCheck(tuple(present), few(bad), strangers(self.root, KNOWN, SKIPPED))
+
+    def _troubles(self, videos: list[Path], deep: bool) -> list[str]:
+        """As `troubles`, and the videos whose header cannot be read, such as those whose end is lost."""
+        bad = troubles(self.root, videos, deep)
+        for video in videos:
+            name = video.relative_to(self.root).as_posix()
+            if not any(name in line for line in bad) and frame_count(video) is None:
+                bad.append(f"{name}: its header cannot be read, so it is no video")
+        return bad
 
 
 def load(data: Path | None, split: str, argument: str) -> FaceForensics:

@@ -161,6 +161,10 @@ def mfim_bench_measures() -> Sequence[MeasureSpec]:
             "film-found@top1", WHOLE, distance="tiny_films:nearest", compares="source", over="gallery", unit="share",
             lower_is_better=False,
         ),
+        spec(
+            "film-found-targets@top1", TARGETS, distance="tiny_films:nearest", compares="source", over="gallery",
+            unit="share", lower_is_better=False,
+        ),
         spec("film-apart@means", WHOLE, distance="tiny_films:means_apart", over="set"),
     ]  # fmt: skip
 
