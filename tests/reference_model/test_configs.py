@@ -50,9 +50,9 @@ def test_ablations_differ_in_what_they_ablate_alone() -> None:
     for name, expected in DIFFERENCES.items():
         assert differences(name, "ablation-full") == expected
         assert config.load(name).name == name
-    # The whole model is the bundled one but for its budget, which no guard cuts short, two weights and the focus.
+    # The whole model is the bundled one but for its budget, which no guard cuts short, a weight and the focus.
     budget = {"swap.steps", "swap.guard_from"}
-    weights = {"swap.weights.id", "swap.weights.recon", "swap.focus"}
+    weights = {"swap.weights.recon", "swap.focus"}
     assert differences("ablation-full", "virtual-64").keys() == budget | weights
     settings, start = config.load("ablation-full").swap, config.load("ablation-start").swap
     assert settings.steps + start.steps == config.load("ablation-frozen").swap.steps
