@@ -152,7 +152,7 @@ def _allowed(tolerance: Mapping[str, float], names: Sequence[str]) -> dict[str, 
 
 
 def table(verdict: Verdict, new: Baseline) -> str:
-    """Every measure: means, paired difference, corrected p, tolerance."""
+    """Every measure: means, paired difference, corrected p, tolerance; and a warning where there are few people."""
     rows = []
     for c in verdict.changes:
         digits = new.measures[c.measure]["digits"] + 1
@@ -169,7 +169,8 @@ def table(verdict: Verdict, new: Baseline) -> str:
             ]
         )
     heads = ["measure", "baseline", "now", "now − baseline [95 %]", "p (Holm)", "tolerance", ""]
-    return tabulate(rows, heads, tablefmt="simple", disable_numparse=True)
+    few = statistics.few_identities(max((c.interval.identities for c in verdict.changes), default=0))
+    return tabulate(rows, heads, tablefmt="simple", disable_numparse=True) + (f"\n\n{few}" if few else "")
 
 
 def details(verdict: Verdict, old: Baseline, new: Baseline) -> str:

@@ -109,6 +109,7 @@ def test_another_method_is_worse_where_it_is(measured: Measured) -> None:
     assert set(states(back).values()) == {"better"}
     assert not back.worse
     assert f"{SOURCE} 0." in improvements(back, old)
+    assert "warning: only 8 identities" in table(verdict, new)
     assert states(judge(old, new, {"tiny-source": 1.0}))[SOURCE] == "within tolerance"
 
 
