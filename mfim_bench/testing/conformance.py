@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 import pytest
 
+from mfim_bench.errors import UsageError
+
 if TYPE_CHECKING:
     from mfim_bench.check import Finding
 
@@ -77,7 +79,10 @@ class MethodConformance:
         name = getattr(self, "method", None)
         if not name:
             _fail(f'{type(self).__name__} names no method; write method = "my-swap"')
-        findings = _findings(name, self.device)
+        try:
+            findings = _findings(name, self.device)
+        except UsageError as error:
+            _fail(str(error))
         asked = {finding.question for finding in findings}
         failed = [finding for finding in findings if finding.state == "FAIL"]
         mine = [finding for finding in failed if finding.question in questions]
