@@ -115,12 +115,16 @@ def test_reliableswap_looks_among_the_first_frames_of_the_sources(long: Path) ->
     """As its `_eval_id`; the papers of the other rules look among the original frames."""
     for rule in ("infoswap", "simswap", "reliableswap", "megafs"):
         spec = registry().protocol(f"faceforensics++@{rule}-raw")
-        frames = gallery_frames(opened(long, spec.name).pairs(), spec.gallery)
+        pairs = opened(long, spec.name).pairs()
+        frames = gallery_frames(pairs, spec.gallery)
         if rule == "reliableswap":
             assert sorted(frame.id for frame in frames) == ["100-f0000", "200-f0000"]
         else:
-            assert spec.gallery == "targets"
+            assert {frame.id for frame in frames} == {frame.id for frame in gallery_frames(pairs, "targets")}
             assert len(frames) == 20
+            few = pairs[:3]  # as --limit; nobody's source is a target here
+            wanted = {pair.source.identity for pair in few}
+            assert wanted <= {frame.identity for frame in gallery_frames(few, spec.gallery)}
 
 
 def test_frames_by_chance_are_the_same_on_every_machine_and_in_both_roles(long: Path) -> None:
