@@ -248,6 +248,7 @@ def test_from_no_baseline_to_red_and_back(pytester: pytest.Pytester, measured: M
     plugins.registry.cache_clear()
     plugins.plugins.cache_clear()
     method = pytester.makepyfile(swap=METHOD)
+    whole = method.read_text()
     pytester.makepyfile(test_it=TESTS)
     failures = pytester.path / "out" / "failures" / "test_it.test_swap"
 
@@ -271,7 +272,7 @@ def test_from_no_baseline_to_red_and_back(pytester: pytest.Pytester, measured: M
     assert names == {f"test_it.{stem}.{end}" for stem in stems for end in ("json", "webp")}
 
     # One session with what is worse, what is as it was, and what cannot be compared.
-    method.write_text(METHOD.replace("SIZE = 64", "SIZE = 16"))
+    method.write_text(whole.replace("SIZE = 64", "SIZE = 16"))
     other = BASELINE.with_name("test_it.test_copied.json")
     shutil.copy(pytester.path / BASELINE.with_name("test_it.test_copies-a.json"), pytester.path / other)
     outcomes, said = pytest_says(pytester, "-k", "swap or copies or copied")
@@ -295,7 +296,7 @@ def test_from_no_baseline_to_red_and_back(pytester: pytest.Pytester, measured: M
     assert (failures / "run" / "manifest.json").is_file()
 
     # The method is as it was: so are its numbers, and the file is left alone.
-    method.write_text(METHOD)
+    method.write_text(whole)
     before = (pytester.path / BASELINE).read_bytes()
     outcomes, said = pytest_says(pytester, "--mfim-update-baseline", "test_it.py::test_swap")
     assert outcomes == {"passed": 1}
