@@ -50,13 +50,13 @@ def test_nothing_else_is_marked(make: Make, verdict: Callable[[str, str, str], N
     assert bool(told) == (audit in ("weak", "passes") and version == "1")
 
 
-def test_a_verdict_is_of_one_version_of_measure_and_judge() -> None:
-    spec = registry().measures["identity@dlib-l2"]
-    plain = replace(spec, audit="", card="")
-    assert audited.audited(plain) == spec
-    assert spec.card == "docs/audit.md#identitydlib-l2"
-    assert spec.judge
-    for other in (replace(plain, version="0"), replace(plain, judge=replace(spec.judge, version="0"))):
+def test_a_verdict_is_of_one_version_of_measure_and_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = {"version": SPEC.full_version, "verdict": "weak"}
+    monkeypatch.setattr(audited, "shipped", lambda: {"measures": {IDENTITY: figures}})
+    found = audited.audited(SPEC)
+    assert (found.audit, found.card) == ("weak", "docs/audit.md#identitynet-l2")
+    assert replace(found, audit="", card="") == SPEC
+    for other in (replace(SPEC, version="0"), replace(SPEC, judge=replace(NET, version="0")), replace(SPEC, name=POSE)):
         assert audited.audited(other) == other
 
 

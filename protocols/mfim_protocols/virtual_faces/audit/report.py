@@ -86,13 +86,16 @@ def why(summary: Summary) -> list[str]:
     return [f"{n} {m['verdict']}: {'; '.join(m['reasons'])}" for n, m in summary["measures"].items() if m["reasons"]]
 
 
+def tables(summary: Summary) -> list[str]:
+    """Figures, and shares of each factor, as Markdown."""
+    heads, shares = share_rows(summary, "`", "**")
+    made = ((HEADS, rows(summary, "`")), (heads, shares))
+    return [tabulate(body, head, "github", disable_numparse=True) for head, body in made]
+
+
 def markdown(summary: Summary) -> str:
     """The tables, then a card a measure under a heading of its name."""
-    heads, shares = share_rows(summary, "`", "**")
-    parts = [tabulate(rows(summary, "`"), HEADS, "github", disable_numparse=True)]
-    parts.append(tabulate(shares, heads, "github", disable_numparse=True))
-    parts += [card(name, m) for name, m in summary["measures"].items()]
-    return "\n\n".join(parts)
+    return "\n\n".join([*tables(summary), *(card(name, m) for name, m in summary["measures"].items())])
 
 
 def card(name: str, m: Mapping[str, Any]) -> str:
