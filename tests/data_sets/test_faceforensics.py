@@ -112,14 +112,14 @@ def test_which_frames(long: Path, rule: str, ours: list[int], theirs: list[int],
 
 
 def test_reliableswap_looks_among_the_first_frames_of_the_sources(long: Path) -> None:
-    """As its `_eval_id`; the papers of the other rules look among the original frames."""
+    """As its `_eval_id`; under the other rules sources and targets are looked among."""
     for rule in ("infoswap", "simswap", "reliableswap", "megafs"):
         spec = registry().protocol(f"faceforensics++@{rule}-raw")
         frames = gallery_frames(opened(long, spec.name).pairs(), spec.gallery)
         if rule == "reliableswap":
             assert sorted(frame.id for frame in frames) == ["100-f0000", "200-f0000"]
         else:
-            assert spec.gallery == "targets"
+            assert spec.gallery == "both"
             assert len(frames) == 20
 
 
