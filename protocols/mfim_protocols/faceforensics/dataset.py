@@ -25,8 +25,8 @@ Left open by the sources, and chosen here:
 - Identity is the video. The thousand videos show fewer people (papers count 883 to 889) but no list of them is
   published, so two videos of one person count as two people.
 - Compression: most papers do not name theirs. c23 unless the protocol's name ends in ``-c40`` or ``-raw``.
-- Retrieval looks among the target frames of all pairs, which are the original frames of all videos of the split. Under
-  ``@reliableswap`` it looks among the source frames, the first of each video, as ReliableSwap's code does.
+- Retrieval looks among the source and target frames of all pairs, which are original frames of all videos of the
+  split. Under ``@reliableswap`` it looks among the source frames, the first of each video, as its code does.
 """
 
 from __future__ import annotations
