@@ -13,14 +13,14 @@ from mfim_bench.weights import WeightsSpec
 if TYPE_CHECKING:
     import typer
 
-VERSION = "0.4.0"
+VERSION = "0.5.0"
 PAPER = (
     "Sanghyeon Na. MFIM: Megapixel Facial Identity Manipulation. ECCV 2022, pp. 143-159. "
     "doi 10.1007/978-3-031-19778-9_9. Written from the paper"
 )
 WEIGHTS = WeightsSpec(
     name="mfim-virtual-64",
-    sha256="ff9c7ef6c2a6709fc7777ffb5f5a444e0500cbb64b83ebeda09039d1f076620d",
+    sha256="8286d3fb6095026399c08e377da48bda35de94ab3bcb90dacba22814b493b093",
     package="mfim:weights/mfim-virtual-64.safetensors",
     licence="Apache-2.0",
     summary="MFIM at 64 px, trained on virtual faces; card: docs/cards/mfim.md",
