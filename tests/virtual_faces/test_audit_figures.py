@@ -129,11 +129,11 @@ def test_what_leaks_more_than_it_responds_fails(look: Callable[..., Distances]) 
 
 
 def test_what_ranks_better_swaps_last_fails(look: Callable[..., Distances]) -> None:
-    found = figures.of(measure("shape@corner"), look("shape@corner", (160, 130, 90, 40, 10)))
+    found = figures.of(measure("identity@corner"), look("identity@corner", (160, 130, 90, 40, 10)))
     assert found.path[0] == pytest.approx(-1)
     assert found.verdict == "fails"
     assert found.reasons == ("rank along the path of better swaps -1.00 is below 0.9",)
-    flat = figures.of(measure("shape@corner"), look("shape@corner", (50,) * 5))
+    flat = figures.of(measure("identity@corner"), look("identity@corner", (50,) * 5))
     assert flat.path[0] == 0
 
 
