@@ -47,7 +47,10 @@ def legend(found: Mapping[str, str]) -> list[str]:
     """What the audit says of a table's measures, in lines below it."""
     if not found:
         return []
-    said = {verdict: [name for name in found if found[name] == verdict] for verdict in ("passes", "weak", "fails")}
+    said = {
+        verdict: [name for name in found if found[name] == verdict]
+        for verdict in ("passes", "weak", "fails", "undecided")
+    }
     words = "; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in said.items() if names)
     lines = [f"audit of judges ({PAGE}): {words}"]
     if said["fails"]:

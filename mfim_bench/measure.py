@@ -96,8 +96,8 @@ class MeasureSpec:
         lower_is_better: direction.
         digits: decimals to print.
         summary: one line.
-        audit: verdict of the audit of judges: ``passes``, ``weak`` or ``fails`` (then tables mark it); empty = not
-            audited.
+        audit: verdict of the audit of judges: ``passes``, ``weak``, ``fails`` (then tables mark it) or ``undecided``
+            (of too few people); empty = not audited.
         card: where it is told how well it measures: a path inside the repository, or an address.
     """
 

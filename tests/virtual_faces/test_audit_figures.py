@@ -68,6 +68,11 @@ def face() -> NDArray[np.uint8]:
     return render(portrait(record.draw(2, 3)), 128, 1).image
 
 
+@pytest.fixture(autouse=True)
+def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "LEAST_PEOPLE", PEOPLE - 1)
+
+
 @pytest.fixture
 def look(tmp_path: Path, face: NDArray[np.uint8]) -> Callable[..., Distances]:
     """Distances of a measure, from pictures whose corners say what changed."""
@@ -124,11 +129,11 @@ def test_what_leaks_more_than_it_responds_fails(look: Callable[..., Distances]) 
 
 
 def test_what_ranks_better_swaps_last_fails(look: Callable[..., Distances]) -> None:
-    found = figures.of(measure("shape@corner"), look("shape@corner", (160, 130, 90, 40, 10)))
+    found = figures.of(measure("identity@corner"), look("identity@corner", (160, 130, 90, 40, 10)))
     assert found.path[0] == pytest.approx(-1)
     assert found.verdict == "fails"
     assert found.reasons == ("rank along the path of better swaps -1.00 is below 0.9",)
-    flat = figures.of(measure("shape@corner"), look("shape@corner", (50,) * 5))
+    flat = figures.of(measure("identity@corner"), look("identity@corner", (50,) * 5))
     assert flat.path[0] == 0
 
 
@@ -136,6 +141,14 @@ def test_a_person_with_a_picture_without_a_face_is_left_out_and_counted(look: Ca
     found = figures.of(measure("identity@corner"), look("identity@corner", (10, 40, 90, 130, 160), {1: "light"}))
     assert (found.people, found.missing) == (PEOPLE - 1, 1)
     assert found.response[0] == pytest.approx((130 - FLOOR) / (ALL - FLOOR), abs=1e-3)
+
+
+def test_few_people_give_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "LEAST_PEOPLE", 12)
+    verdict, reasons = figures.judged(0.9, 0.1, 0.5, 11)
+    assert (verdict, reasons) == ("undecided", ("11 people are too few for a verdict, which takes 12",))
+    assert figures.judged(0.9, 0.1, 0.5, 12)[0] == "fails"
+    assert figures.judged(0.9, 0.1, 0.95, 12) == ("passes", ())
 
 
 def test_rank_is_of_order_not_of_size_and_its_interval_is_of_people() -> None:

@@ -47,7 +47,7 @@ def share_rows(summary: Summary, code: str = "", bold: str = "") -> tuple[list[s
         for factor in heads[1:]:
             mark = bold if factor in m["wanted"] else ""
             value = m["shares"][factor][0]
-            cells.append("–" if value is None else f"{mark}{value:.2f}{mark}")
+            cells.append("–" if value is None else f"{mark}{value:z.2f}{mark}")
         found.append([f"{code}{name}{code}", *cells])
     return heads, found
 
@@ -143,7 +143,7 @@ def heatmap(path: Path, summary: Summary) -> None:
     for y, m in enumerate(measures.values()):
         for x, factor in enumerate(names):
             dark = not values[y][x] > 0.6
-            axes.text(x, y, f"{values[y][x]:.2f}", ha="center", va="center", color="white" if dark else "black")
+            axes.text(x, y, f"{values[y][x]:z.2f}", ha="center", va="center", color="white" if dark else "black")
             if factor in m["wanted"]:
                 axes.add_patch(
                     Rectangle((x - 0.47, y - 0.44), 0.94, 0.88, fill=False, edgecolor="#ff5a36", linewidth=2)
