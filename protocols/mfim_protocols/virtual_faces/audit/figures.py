@@ -29,8 +29,8 @@ LEAST_PATH, LEAST_RATIO = 0.9, 3.0
 LEAST_PEOPLE = 12
 """Fewer give no verdict `[own choice]`: with 3, the mean rank along the path has an interval as wide as its range."""
 HARD_PATHS = ("shape",)
-"""Families that a path below `LEAST_PATH` makes weak, not failed: a true swap keeps the target's skull, so that even the
-true shape distance ranks its path at .83 (40 people)."""
+"""Families that a path below `LEAST_PATH` makes weak, not failed: a true swap keeps the target's skull, so that even
+the true shape distance ranks its path at .83 (40 people)."""
 PASSES, WEAK, FAILS, UNDECIDED = "passes", "weak", "fails", "undecided"
 
 Range = tuple[float | None, float | None, float | None]
