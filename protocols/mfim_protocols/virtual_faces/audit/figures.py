@@ -28,9 +28,9 @@ LEAST_PATH, LEAST_RATIO = 0.9, 3.0
 """Mean rank correlation along the path below which a measure fails; response / leak below which it is weak."""
 LEAST_PEOPLE = 12
 """Fewer give no verdict `[own choice]`: with 3, the mean rank along the path has an interval as wide as its range."""
-NOT_BY_PATH = ("shape",)
-"""Families whose verdict does not ask for the path: a true swap keeps the target's skull, so even the true shape
-distance ranks its path at .87 (12 people; .83 of 40), below `LEAST_PATH`."""
+HARD_PATHS = ("shape",)
+"""Families that a path below `LEAST_PATH` makes weak, not failed: a true swap keeps the target's skull, so that even
+the true shape distance ranks its path at .83 (40 people)."""
 PASSES, WEAK, FAILS, UNDECIDED = "passes", "weak", "fails", "undecided"
 
 Range = tuple[float | None, float | None, float | None]
@@ -99,7 +99,6 @@ def of(measure: MeasureSpec, distances: Distances) -> Figures:
             none, none, {}, none, none, none, "", none, path, verdict, reasons,
         )  # fmt: skip
     subject = SUBJECTS[measure.family]
-    asked = None if measure.family in NOT_BY_PATH else path[0]
     whole = np.isfinite(np.stack(list(distances.pictures.values()))).all(0)
     d = {name: row[whole] for name, row in distances.pictures.items()}
     floor = np.mean([d[name] for name in AGAIN], axis=0)
@@ -112,7 +111,7 @@ def of(measure: MeasureSpec, distances: Distances) -> Figures:
     shares = {name: share(name) for name in (*FIELDS, *DAMAGES)}
     response, leak = share(subject.alone), share(subject.rest)
     others = [name for name in shares if name not in subject.wanted]
-    verdict, reasons = judged(response[0], leak[0], asked, int(whole.sum()))
+    verdict, reasons = judged(response[0], leak[0], path[0], int(whole.sum()), measure.family in HARD_PATHS)
     return Figures(
         version=version,
         judge=judge,
@@ -134,20 +133,21 @@ def of(measure: MeasureSpec, distances: Distances) -> Figures:
     )
 
 
-def judged(response: float | None, leak: float | None, path: float | None, people: int) -> tuple[str, tuple[str, ...]]:
-    """Verdict and reasons; shares are None for a measure without a judge, the path where it is not asked for."""
+def judged(
+    response: float | None, leak: float | None, path: float | None, people: int, hard_path: bool = False
+) -> tuple[str, tuple[str, ...]]:
+    """Verdict and reasons; shares are None for a measure without a judge. ``hard_path``: see `HARD_PATHS`."""
     if people < LEAST_PEOPLE:
         return UNDECIDED, (f"{people} people are too few for a verdict, which takes {LEAST_PEOPLE}",)
-    wrong = []
+    wrong, poor = [], []
     if response is not None and leak is not None and leak >= response:
         wrong.append(f"leak {leak:.2f} is not below response {response:.2f}")
-    if path is not None and path < LEAST_PATH:
-        wrong.append(f"rank along the path of better swaps {path:.2f} is below {LEAST_PATH}")
-    if wrong:
-        return FAILS, tuple(wrong)
-    if response is not None and leak is not None and response < LEAST_RATIO * leak:
-        return WEAK, (f"response / leak {response / leak:.1f} is below {LEAST_RATIO:g}",)
-    return PASSES, ()
+    elif response is not None and leak is not None and response < LEAST_RATIO * leak:
+        poor.append(f"response / leak {response / leak:.1f} is below {LEAST_RATIO:g}")
+    if path is None or path < LEAST_PATH:
+        known = "is unknown" if path is None else f"{path:.2f} is below {LEAST_PATH}"
+        (poor if hard_path else wrong).append(f"rank along the path of better swaps {known}")
+    return FAILS if wrong else WEAK if poor else PASSES, (*wrong, *poor)
 
 
 def rank(distances: Distances) -> Range:
