@@ -28,9 +28,6 @@ LEAST_PATH, LEAST_RATIO = 0.9, 3.0
 """Mean rank correlation along the path below which a measure fails; response / leak below which it is weak."""
 LEAST_PEOPLE = 12
 """Fewer give no verdict `[own choice]`: with 3, the mean rank along the path has an interval as wide as its range."""
-HARD_PATHS = ("shape",)
-"""Families that a path below `LEAST_PATH` makes weak, not failed: a true swap keeps the target's skull, so that even
-the true shape distance ranks its path at .83 (40 people)."""
 PASSES, WEAK, FAILS, UNDECIDED = "passes", "weak", "fails", "undecided"
 
 Range = tuple[float | None, float | None, float | None]
@@ -111,7 +108,7 @@ def of(measure: MeasureSpec, distances: Distances) -> Figures:
     shares = {name: share(name) for name in (*FIELDS, *DAMAGES)}
     response, leak = share(subject.alone), share(subject.rest)
     others = [name for name in shares if name not in subject.wanted]
-    verdict, reasons = judged(response[0], leak[0], path[0], int(whole.sum()), measure.family in HARD_PATHS)
+    verdict, reasons = judged(response[0], leak[0], path[0], int(whole.sum()))
     return Figures(
         version=version,
         judge=judge,
@@ -133,10 +130,8 @@ def of(measure: MeasureSpec, distances: Distances) -> Figures:
     )
 
 
-def judged(
-    response: float | None, leak: float | None, path: float | None, people: int, hard_path: bool = False
-) -> tuple[str, tuple[str, ...]]:
-    """Verdict and reasons; shares are None for a measure without a judge. ``hard_path``: see `HARD_PATHS`."""
+def judged(response: float | None, leak: float | None, path: float | None, people: int) -> tuple[str, tuple[str, ...]]:
+    """Verdict and reasons; shares are None for a measure without a judge."""
     if people < LEAST_PEOPLE:
         return UNDECIDED, (f"{people} people are too few for a verdict, which takes {LEAST_PEOPLE}",)
     wrong, poor = [], []
@@ -146,7 +141,7 @@ def judged(
         poor.append(f"response / leak {response / leak:.1f} is below {LEAST_RATIO:g}")
     if path is None or path < LEAST_PATH:
         known = "is unknown" if path is None else f"{path:.2f} is below {LEAST_PATH}"
-        (poor if hard_path else wrong).append(f"rank along the path of better swaps {known}")
+        wrong.append(f"rank along the path of better swaps {known}")
     return FAILS if wrong else WEAK if poor else PASSES, (*wrong, *poor)
 
 
