@@ -172,7 +172,7 @@ class SwapRegression:
 
         # One root for each worker of pytest-xdist. A run that was stopped, or is there already, may be of other code
         # than the fingerprint sees (a method's dependency), so it is never continued.
-        root = self._out / f"work{os.environ.get('PYTEST_XDIST_WORKER', '')}"
+        root = self._out / f"runs{os.environ.get('PYTEST_XDIST_WORKER', '')}"
         shutil.rmtree(root / spec.name, ignore_errors=True)
         root.mkdir(parents=True, exist_ok=True)
         return run(RunSettings(**asked, out=root), known)[0], not spec.data_required
