@@ -67,7 +67,7 @@ def test_photographs(collins: NDArray[np.uint8], hopper: NDArray[np.uint8], tmp_
     assert all(record.summary["failed"] == 0 for record in found.values())
     assert means["target-copy", "identity"] > 0.6  # dlib's own bound for two people
     assert means["poisson", "identity"] < 0.55
-    assert means["mfim", "identity"] < means["target-copy@64", "identity"]  # at its own resolution
+    assert means["mfim", "identity"] < means["target-copy", "identity"] < means["target-copy@64", "identity"]
     assert means["source-copy", "identity"] < 1e-3
     for family in ("expression", "pose", "pose-hn"):
         assert means["target-copy", family] < 1e-3

@@ -182,9 +182,12 @@ def test_validation_knows_the_error_to_true_swaps(supervision: Supervision, data
     known = {target.numpy().tobytes(): wanted for target, wanted in zip(pairs.target, pairs.wanted, strict=True)}
     true = pairs.measure(lambda s, target: torch.stack([known[t.numpy().tobytes()] for t in target]), supervision)
     assert true["error"] == 0
+    assert true["error_inside"] == true["error_outside"] == 0
+    assert copy["error_inside"] > 0.1 > copy["error_outside"]
     assert true["error_start"] == true["moved"] == copy["error"]
     blind = Validation.build(replace(data, onto=None), supervision, 8)
     assert torch.equal(blind.wanted, blind.target)
+    assert "error_inside" not in blind.measure(lambda source, target: target, supervision)
 
 
 def test_guard_stops_only_after_patience() -> None:

@@ -19,6 +19,10 @@ class Collapsed(UsageError):
     """The model returns the target."""
 
 
+CHANGED = 0.1
+"""Difference of true swap and target, in [-1, 1], from which a pixel is *inside* [own choice]."""
+
+
 @dataclass(frozen=True, slots=True)
 class Validation:
     """Fixed pairs of two people of the validation identities: those with a true swap, if there are any.
@@ -54,7 +58,8 @@ class Validation:
             ``shape``, ``shape_start``, ``shape_progress`` likewise by L2; ``expression`` and ``pose``: L2 to the
             target, with ``expression_start`` and ``pose_start`` of the source; ``moved``: L1 swap - target in [-1, 1];
             ``moved_perceptual``: the perceptual distance swap - target; ``error``, ``error_start``: L1 of swap and of
-            target to the true swap (to the target where there is none).
+            target to the true swap (to the target where there is none); ``error_inside``, ``error_outside``: the
+            swap's over the pixels that the true swap changes by more than `CHANGED`, and over the others.
         """
         rows: dict[str, list[Tensor]] = {}
         for start in range(0, len(self.source), batch):
@@ -65,6 +70,7 @@ class Validation:
             made = swap(source, target)
             seen, layers = supervision.look(made)
             of, to = self.seen_source.rows(part), self.seen_target.rows(part)
+            changed, wrong = (wanted - target).abs().mean(1) > CHANGED, (made - wanted).abs().mean(1)
             for name, value in {
                 "id": 1 - (seen.embedding * of.embedding).sum(1),
                 "id_start": 1 - (to.embedding * of.embedding).sum(1),
@@ -78,9 +84,12 @@ class Validation:
                 "moved_perceptual": supervision.distance(made, target, layers),
                 "error": pixel_distance(made, wanted),
                 "error_start": pixel_distance(target, wanted),
+                "error_inside": wrong[changed],
+                "error_outside": wrong[~changed],
             }.items():
                 rows.setdefault(name, []).append(value.cpu())
-        values = {name: float(torch.cat(parts).double().mean()) for name, parts in rows.items()}
+        found = {name: torch.cat(parts).double() for name, parts in rows.items()}
+        values = {name: float(value.mean()) for name, value in found.items() if len(value)}
         for term in ("id", "shape"):
             values[f"{term}_progress"] = 1 - values[term] / max(values[f"{term}_start"], 1e-9)
         return values
