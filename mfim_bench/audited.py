@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,42 @@ def verdicts(columns: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
         for name, spec in specs.items()
         if spec and spec.audit and spec.full_version == columns[name]["version"]
     }
+
+
+def number(value: Sequence[float | None], digits: int = 2) -> str:
+    """An estimate with half its interval's width; a dash where it is not defined."""
+    estimate, low, high = value
+    if estimate is None:
+        return "–"
+    return f"{estimate:.{digits}f}" + ("" if low is None or high is None else f" ± {(high - low) / 2:.{digits}f}")
+
+
+def sentences(m: Mapping[str, Any]) -> list[str]:
+    """The card of a measure, from its figures in an audit: the verdict first."""
+    because = f": {'; '.join(m['reasons'])}" if m["reasons"] else ""
+    judge = f", judge {m['judge']}" if m["judge"] else ""
+    missing = f" ({m['missing']} more could not be measured)" if m["missing"] else ""
+    found = [f"{m['verdict'].capitalize()}{because}. Version {m['version']}{judge}; {m['people']} people{missing}."]
+    if m["shares"]:
+
+        def named(factors: Sequence[str]) -> str:
+            return ", ".join(f"{factor} {number(m['shares'][factor])}" for factor in factors)
+
+        alone = f" ({named(m['wanted'])} alone)" if len(m["wanted"]) > 1 else ""
+        others = [factor for factor in m["shares"] if factor not in m["wanted"]]
+        most = sorted(others, key=lambda factor: -(m["shares"][factor][0] or 0))[:4]
+        found += [
+            f"Responds to {', '.join(m['wanted'])}: {number(m['response'])}{alone}.",
+            f"Leaks of all else together: {number(m['leak'])}; most alone: {named(most)}.",
+            f"Floor {number(m['floor'], 3)} {m['unit']}, another face {number(m['independent'], 3)} {m['unit']}.",
+            f"Rank correlation with the true distance: {number(m['rank'])}.",
+        ]
+    return [*found, f"Better swaps first, along the path: {number(m['path'])}."]
+
+
+def cards(columns: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Name → `sentences`, of those columns of a table that `verdicts` knows."""
+    return {name: sentences(shipped()["measures"][name]) for name in verdicts(columns)}
 
 
 def legend(found: Mapping[str, str]) -> list[str]:

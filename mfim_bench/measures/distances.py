@@ -31,7 +31,8 @@ def embedding_cosine(swap: Features, source: Features) -> NDArray[np.float64]:
     _difference(swap, source, "embedding")  # their shapes
     a, b = swap["embedding"].astype(np.float64), source["embedding"].astype(np.float64)
     with np.errstate(invalid="ignore"):
-        return np.asarray((a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)))
+        cosine = (a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+    return np.asarray(np.clip(cosine, -1.0, 1.0))  # rounding goes beyond
 
 
 def lpips(swap: Features, target: Features) -> NDArray[np.float64]:

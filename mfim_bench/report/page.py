@@ -12,6 +12,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
+from mfim_bench import audited
 from mfim_bench.bench.parts import write_atomic
 from mfim_bench.bench.record import Record
 from mfim_bench.errors import UsageError
@@ -49,7 +50,10 @@ def write_page(path: Path, records: Sequence[Record], common: bool = False, besi
     script, style = (Markup((templates / f"report.{kind}").read_text("utf-8")) for kind in ("js", "css"))
     page = environment.get_template("report.html").render(
         table=table,
-        heads=[head.split("\n") for head in table.headers()],
+        heads=[
+            (name, head.split("\n")) for name, head in zip(["", *table.measures, "", ""], table.headers(), strict=True)
+        ],
+        cards=audited.cards(table.measures),
         standings=[
             (record, found) for record in records if not record.reference and (found := standings(record, records))
         ],

@@ -13,11 +13,12 @@ from painted import assert_same_weights, paint
 from mfim_bench.cli_groups import group
 from mfim_bench.errors import UsageError
 from mfim_bench.faces.templates import crop_matrix
-from mfim_bench.networks import face3d, files, hopenet
+from mfim_bench.networks import face3d, files, hopenet, recogniser
 from mfim_bench.networks.views import inner
 from mfim_protocols.judges import augment, commands, data, landmarks, loop
 from mfim_protocols.judges import face3d as face3d_training
 from mfim_protocols.judges import hopenet as hopenet_training
+from mfim_protocols.judges import recogniser as recogniser_training
 from mfim_protocols.virtual_faces import shards
 from mfim_protocols.virtual_faces.head import HeadModel
 
@@ -36,7 +37,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return out[0], out[1]
 
 
-@pytest.mark.parametrize("judge", [hopenet_training, face3d_training])
+@pytest.mark.parametrize("judge", [hopenet_training, face3d_training, recogniser_training])
 def test_judges_begin_from_the_file_they_are_given(judge, folders: tuple[Path, Path], tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
     judge.train([folders[0]], [folders[1]], "0/1", loop.Settings(first, 10, steps=2, batch=8))
@@ -44,6 +45,17 @@ def test_judges_begin_from_the_file_they_are_given(judge, folders: tuple[Path, P
     again = loop.Settings(second, 10, steps=1, batch=8, rate=0.0, seed=5, start=first)
     judge.train([folders[0]], [folders[1]], "0/1", again)
     assert_same_weights(first, second)
+
+
+def test_recogniser_training_lowers_the_loss_and_writes_a_file(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    settings = loop.Settings(tmp_path / "recogniser.safetensors", 10, steps=40, batch=32, rate=1e-3)
+    figures = recogniser_training.train([folders[0]], [folders[1]], "0/1", settings)
+    loss, validation = figures["loss"], figures["validation"]
+    assert loss["last"] < loss["first"]  # type: ignore[index]
+    assert validation["clean"]["cosine_same"] > validation["clean"]["cosine_different"]  # type: ignore[index]
+    seen = recogniser.load(settings.out)(torch.rand(2, 3, recogniser.SIZE, recogniser.SIZE))
+    assert seen.shape == (2, recogniser.EMBEDDING)
+    torch.testing.assert_close(seen.norm(dim=1), torch.ones(2))
 
 
 def test_hopenet_training_lowers_the_loss_and_writes_a_file(folders: tuple[Path, Path], tmp_path: Path) -> None:
@@ -255,7 +267,7 @@ def test_two_plugins_share_one_group() -> None:
     first = group(app, "train")
     assert group(app, "train") is first
     commands.register(app)
-    assert {c.name for c in first.registered_commands} == {"judge-face3d", "judge-hopenet"}
+    assert {c.name for c in first.registered_commands} == {"judge-face3d", "judge-hopenet", "judge-recogniser"}
     judges = {c.name for c in group(app, "judges").registered_commands}
     assert judges == {"measure", "floors", "card", "overlay"}
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from made_records import IDENTITY, POSE, Make
+from markupsafe import escape
 
 from mfim_bench import audited
 from mfim_bench.measure import JudgeSpec, MeasureSpec
 from mfim_bench.plugins import registry
+from mfim_bench.report.page import write_page
 from mfim_bench.report.table import build
 
 NET = JudgeSpec(name="net", factory="nowhere:judge", version="1")
@@ -65,3 +67,18 @@ def test_every_shipped_verdict_is_of_a_measure_as_it_is_now() -> None:
     for name, figures in audited.shipped()["measures"].items():
         assert registry().measures[name].audit == figures["verdict"], f"{name} changed: audit it again"
         assert f"\n### {name}\n" in page
+
+
+def test_the_page_holds_the_card_of_every_audited_measure(
+    make: Make, verdict: Callable[[str, str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "identity@dlib-l2"
+    figures = {**audited.shipped()["measures"][name], "verdict": "fails"}
+    monkeypatch.setattr(audited, "shipped", lambda: {"measures": {IDENTITY: figures}})
+    verdict(IDENTITY, "fails", "1")
+    record = make("ours", 0.5, 2.0)
+    page = write_page(record.folder / "report.html", [record]).read_text("utf-8")
+    assert page.count(f'href="#card-{IDENTITY}"') == page.count(f'id="card-{IDENTITY}"') == 1
+    assert f"#card-{POSE}" not in page
+    for line in audited.sentences(figures):
+        assert str(escape(line)) in page

@@ -12,7 +12,7 @@ import torch
 
 from mfim.supervisors import catalogue, load, networks, train
 from mfim_bench.errors import UsageError
-from mfim_protocols.judges import data, landmarks, loop
+from mfim_protocols.judges import data, landmarks, loop, recogniser
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "judges"))
 from painted import assert_same_weights, paint
@@ -117,23 +117,23 @@ def test_contrast_asks_for_the_same_person_nearer_than_others() -> None:
     # By hand: of the three others one is the same person, at cosine 1; two are at -1.
     e = math.exp
     wanted = -math.log(e(10) / (e(10) + 2 * e(-10)))
-    assert float(train.contrast(apart, who)) == pytest.approx(wanted, abs=1e-6)
+    assert float(recogniser.contrast(apart, who)) == pytest.approx(wanted, abs=1e-6)
     wanted = -math.log(e(-10) / (2 * e(-10) + e(10)))
-    assert float(train.contrast(mixed, who)) == pytest.approx(wanted, rel=1e-5)
+    assert float(recogniser.contrast(mixed, who)) == pytest.approx(wanted, rel=1e-5)
 
 
 def test_batches_of_the_recogniser_hold_everyone_several_times(faces) -> None:  # type: ignore[no-untyped-def]
     task = train.RecogniserTask(faces)
     for seed in range(3):
         _, counts = np.unique(task.batch(np.random.default_rng(seed), 16)["identity"], return_counts=True)
-        assert (counts == train.TOGETHER).all()
+        assert (counts == recogniser.TOGETHER).all()
         assert len(counts) == min(4, faces.identities)
 
 
 def test_perturbations_raise_the_loss_within_their_radius(faces) -> None:  # type: ignore[no-untyped-def]
     torch.manual_seed(0)
     model = networks.Recogniser().eval()
-    plain, hard = train.RecogniserTask(faces), train.RecogniserTask(faces, 0.05)
+    plain, hard = train.RecogniserTask(faces), train.RecogniserTask(faces, radius=0.05)
     batch = plain.batch(np.random.default_rng(0), 16)
     assert float(hard.loss(model, batch, 0.0)) > float(plain.loss(model, batch, 0.0))
     seen: list[torch.Tensor] = []

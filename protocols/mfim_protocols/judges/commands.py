@@ -69,6 +69,20 @@ def register(app: typer.Typer) -> None:
         )
         loop.report(hopenet.train(shards, val, fold, settings))
 
+    @train.command("judge-recogniser")
+    def recogniser(
+        shards: Shards, val: Val, out: Out, minutes: Minutes = 20.0, seed: Seed = 3, steps: Steps = None,
+        fold: Fold = "0/1", batch_size: BatchSize = 128, device: Device = "cpu", threads: Threads = 1,
+        start: Start = None, loaders: Loaders = 0,
+    ) -> None:  # fmt: skip
+        """The open recogniser (identity), on virtual faces."""
+        from mfim_protocols.judges import loop, recogniser
+
+        settings = loop.Settings(
+            out, minutes, steps, seed, batch_size, device=device, threads=threads or None, start=start, loaders=loaders
+        )
+        loop.report(recogniser.train(shards, val, fold, settings))
+
 
 def _register_measuring(judges: typer.Typer) -> None:
     @judges.command("measure")

@@ -35,12 +35,8 @@ def train(shards: Sequence[Path], val: Sequence[Path], fold: str, settings: loop
     assert isinstance(network, face3d.Face3d)
     task = landmarks.LandmarkTask(held, seeking, judge=network)
     calibration = landmarks.calibrate(network, task, settings.seed)
-    figures: dict[str, object] = {
-        "trained_on": {"images": len(fitted), "identities": fitted.identities, "fold": fold, "seed": settings.seed},
-        "run": {"minutes": round(outcome.seconds / 60, 2), "steps": outcome.steps, "batch": settings.batch},
-        "loss": {"first": round(outcome.first_loss, 4), "last": round(outcome.last_loss, 4)},
-        "calibration": calibration,
-    }
+    figures = loop.summary(fitted, fold, settings, outcome)
+    figures["calibration"] = calibration
     files.save(network, settings.out, {"network": "face3d", "figures": figures})
     # Figures of the file as it will be read, in half precision.
     validation = data.load(val)

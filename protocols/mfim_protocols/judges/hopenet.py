@@ -83,11 +83,7 @@ def train(shards: Sequence[Path], val: Sequence[Path], fold: str, settings: loop
     model = hopenet.HopeNet()
     loop.begin(model, settings.start)
     outcome = loop.train(model, task.batch, task.loss, settings)
-    figures: dict[str, object] = {
-        "trained_on": {"images": len(faces), "identities": faces.identities, "fold": fold, "seed": settings.seed},
-        "run": {"minutes": round(outcome.seconds / 60, 2), "steps": outcome.steps, "batch": settings.batch},
-        "loss": {"first": round(outcome.first_loss, 4), "last": round(outcome.last_loss, 4)},
-    }
+    figures = loop.summary(faces, fold, settings, outcome)
     files.save(outcome.network, settings.out, {"network": "hopenet", "figures": figures})
     # Figures of the file as it will be read, in half precision.
     viewed = Cropper("box", hopenet.SIZE, hopenet.VIEW)

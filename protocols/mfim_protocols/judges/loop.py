@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from mfim_bench import weights
 from mfim_bench.errors import UsageError
+from mfim_protocols.judges.data import Faces
 
 Batch = dict[str, Tensor]
 CHECKPOINT_EVERY = 60.0
@@ -230,6 +231,15 @@ def autocast(device: torch.device) -> torch.autocast:
 def images_of(crops: list[NDArray[np.uint8]]) -> Tensor:
     """List of (S, S, 3) uint8 -> (B, 3, S, S) float32 in [0, 1], channels_last in memory."""
     return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float().div_(255)
+
+
+def summary(faces: Faces, fold: str, settings: Settings, outcome: Outcome) -> dict[str, object]:
+    """What every file says about its run."""
+    return {
+        "trained_on": {"images": len(faces), "identities": faces.identities, "fold": fold, "seed": settings.seed},
+        "run": {"minutes": round(outcome.seconds / 60, 2), "steps": outcome.steps, "batch": settings.batch},
+        "loss": {"first": round(outcome.first_loss, 4), "last": round(outcome.last_loss, 4)},
+    }
 
 
 def report(figures: dict[str, object]) -> None:

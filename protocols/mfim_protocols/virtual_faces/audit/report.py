@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader
 from tabulate import tabulate
 
+from mfim_bench import audited
+from mfim_bench.audited import number
 from mfim_bench.bench.parts import write_atomic
 from mfim_protocols.virtual_faces.audit.factors import DAMAGES, FIELDS
 
 COLUMNS = ("floor", "independent", "response", "leak", "ratio", "rank", "path")
 HEADS = ("measure", "floor", "other face", "response", "leak", "response/leak", "worst leak", "rank", "path", "verdict")
 Summary = Mapping[str, Any]
-
-
-def number(value: Sequence[float | None], digits: int = 2) -> str:
-    """An estimate with half its interval's width; a dash where it is not defined."""
-    estimate, low, high = value
-    if estimate is None:
-        return "–"
-    return f"{estimate:.{digits}f}" + ("" if low is None or high is None else f" ± {(high - low) / 2:.{digits}f}")
 
 
 def rows(summary: Summary, code: str = "") -> list[list[str]]:
@@ -100,30 +94,9 @@ def markdown(summary: Summary) -> str:
 
 def card(name: str, m: Mapping[str, Any]) -> str:
     """One measure in words."""
-    because = f": {'; '.join(m['reasons'])}" if m["reasons"] else ""
-    judge = f", judge {m['judge']}" if m["judge"] else ""
-    missing = f" ({m['missing']} more could not be measured)" if m["missing"] else ""
-    lines = [
-        f"### {name}",
-        "",
-        f"**{m['verdict'].capitalize()}**{because}. Version {m['version']}{judge}; {m['people']} people{missing}.",
-    ]
-    if m["shares"]:
-
-        def named(factors: Sequence[str]) -> str:
-            return ", ".join(f"{factor} {number(m['shares'][factor])}" for factor in factors)
-
-        alone = f" ({named(m['wanted'])} alone)" if len(m["wanted"]) > 1 else ""
-        others = [factor for factor in m["shares"] if factor not in m["wanted"]]
-        most = sorted(others, key=lambda factor: -(m["shares"][factor][0] or 0))[:4]
-        lines += [
-            f"- Responds to {', '.join(m['wanted'])}: {number(m['response'])}{alone}.",
-            f"- Leaks of all else together: {number(m['leak'])}; most alone: {named(most)}.",
-            f"- Floor {number(m['floor'], 3)} {m['unit']}, another face {number(m['independent'], 3)} {m['unit']}.",
-            f"- Rank correlation with the true distance: {number(m['rank'])}.",
-        ]
-    lines.append(f"- Better swaps first, along the path: {number(m['path'])}.")
-    return "\n".join(lines)
+    because, *lines = audited.sentences(m)
+    verdict = m["verdict"].capitalize()
+    return "\n".join([f"### {name}", "", f"**{verdict}**{because.removeprefix(verdict)}", *(f"- {t}" for t in lines)])
 
 
 def heatmap(path: Path, summary: Summary) -> None:
