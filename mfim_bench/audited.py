@@ -71,7 +71,8 @@ def sentences(m: Mapping[str, Any]) -> list[str]:
             f"Floor {number(m['floor'], 3)} {m['unit']}, another face {number(m['independent'], 3)} {m['unit']}.",
             f"Rank correlation with the true distance: {number(m['rank'])}.",
         ]
-    return [*found, f"Better swaps first, along the path: {number(m['path'])}."]
+    truth = "" if m["true_path"][0] is None else f"; the true distances: {number(m['true_path'])}"
+    return [*found, f"Better swaps first, along the path: {number(m['path'])}{truth}."]
 
 
 def cards(columns: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:

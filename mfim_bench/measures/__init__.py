@@ -37,6 +37,14 @@ HOPENET = JudgeSpec(
     weights=("hopenet",),
     card="docs/judges.md",
 )
+RECOGNISER = JudgeSpec(
+    name="recogniser",
+    factory="mfim_bench.networks.recogniser:judge",
+    version="1+mtcnn-5",
+    lineage=("virtual-faces",),
+    weights=("recogniser",),
+    card="docs/judges.md",
+)
 
 _DISTANCES = "mfim_bench.measures.distances"
 
@@ -50,6 +58,15 @@ MEASURES = (
         judge=DLIB,
         default=True,
         summary="how far the swap's face is from the source's, to dlib's recogniser",
+    ),
+    MeasureSpec(
+        name="identity@recogniser-l2",
+        distance=f"{_DISTANCES}:embedding_l2",
+        compares="source",
+        unit="L2 of embeddings",
+        version="1",
+        judge=RECOGNISER,
+        summary="how far the swap's face is from the source's, to a recogniser trained on virtual people",
     ),
     MeasureSpec(
         name="shape@vertex-mm",

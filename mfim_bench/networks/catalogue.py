@@ -24,6 +24,13 @@ WEIGHTS: tuple[WeightsSpec, ...] = (
         licence="Apache-2.0",
         summary="open HopeNet: head pose in degrees, trained on virtual faces",
     ),
+    WeightsSpec(
+        name="recogniser",
+        sha256="",
+        package="mfim_bench:networks/weights/recogniser.safetensors",
+        licence="Apache-2.0",
+        summary="open recogniser: identity, trained on virtual faces",
+    ),
 )
 """``sha256`` is set when a file is shipped; `mfim_bench.weights.path` checks it."""
 

@@ -238,16 +238,19 @@ class HeadFit(nn.Module):
 
     def aligned(self, rotation: Tensor, shape: Tensor, expression: Tensor) -> Face:
         """The face of a head: (B, 3, 3), (B, S), (B, E) -> `Face`; differentiable."""
-        mean, weights = self.mean.to(shape), (self.weights / self.weights.sum()).to(shape)[:, None]
+        moved = torch.einsum("bk,kvc->bvc", expression, self.expression_basis.to(expression))
+        return self.onto_mean(rotation, self.vertices(shape, torch.zeros_like(expression)), moved)
+
+    def onto_mean(self, rotation: Tensor, neutral: Tensor, moved: Tensor) -> Face:
+        """As `aligned`, of any neutral head (B, K, 3) mm and the displacement (B, K, 3) mm of its expression."""
+        mean, weights = self.mean.to(neutral), (self.weights / self.weights.sum()).to(neutral)[:, None]
         centre = (weights * mean).sum(0)
-        neutral = self.vertices(shape, torch.zeros_like(expression))
         solid = neutral - (weights * neutral).sum(1, keepdim=True)
         u, values, vt = torch.linalg.svd(torch.einsum("kc,bkd->bcd", weights * (mean - centre), solid))
         sign = torch.ones_like(values)
         sign[:, 2] = torch.det(u @ vt).sign()
         turn = u @ (sign[..., None] * vt)
         scale = ((values * sign).sum(1) / (weights * solid.square()).sum((1, 2)))[:, None, None]
-        moved = torch.einsum("bk,kvc->bvc", expression, self.expression_basis.to(expression))
         back = turn.transpose(1, 2)
         return Face(scale * solid @ back + centre, scale * moved @ back, rotation @ back)
 

@@ -52,7 +52,7 @@ def test_recogniser_training_lowers_the_loss_and_writes_a_file(folders: tuple[Pa
     figures = recogniser_training.train([folders[0]], [folders[1]], "0/1", settings)
     loss, validation = figures["loss"], figures["validation"]
     assert loss["last"] < loss["first"]  # type: ignore[index]
-    assert validation["clean"]["cosine_same"] > validation["clean"]["cosine_different"]  # type: ignore[index]
+    assert validation["clean"]["l2_same"] < validation["clean"]["l2_different"]  # type: ignore[index]
     seen = recogniser.load(settings.out)(torch.rand(2, 3, recogniser.SIZE, recogniser.SIZE))
     assert seen.shape == (2, recogniser.EMBEDDING)
     torch.testing.assert_close(seen.norm(dim=1), torch.ones(2))

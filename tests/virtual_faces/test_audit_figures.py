@@ -18,10 +18,12 @@ from mfim_bench.bench.eyes import Eyes
 from mfim_bench.faces.detect import Face
 from mfim_bench.measure import JudgeSpec, MeasureSpec
 from mfim_bench.media.images import write_image
+from mfim_bench.networks.rotations import rotation_of
+from mfim_protocols.judges.data import head_fit
 from mfim_protocols.virtual_faces import record
-from mfim_protocols.virtual_faces.audit import factors, figures, pictures, report
-from mfim_protocols.virtual_faces.audit.looks import Distances, Looks, true_distances
-from mfim_protocols.virtual_faces.geometry import portrait
+from mfim_protocols.virtual_faces.audit import factors, figures, pictures, report, truth
+from mfim_protocols.virtual_faces.audit.looks import Distances, Looks
+from mfim_protocols.virtual_faces.geometry import portrait, true_swap
 from mfim_protocols.virtual_faces.render import render
 
 if TYPE_CHECKING:
@@ -157,11 +159,11 @@ def test_rank_is_of_order_not_of_size_and_its_interval_is_of_people() -> None:
     couples = np.array([c for c in np.ndindex(40, 40) if c[0] < c[1]])
     true = rng.random(len(couples))
     empty = np.zeros((0, 5))
-    exact = figures.rank(Distances({}, empty, true**3, true, couples))
+    exact = figures.rank(Distances({}, empty, true**3, true, couples, empty))
     assert exact == (1.0, 1.0, 1.0)
-    nothing = figures.rank(Distances({}, empty, rng.random(len(couples)), true, couples))
+    nothing = figures.rank(Distances({}, empty, rng.random(len(couples)), true, couples, empty))
     assert nothing[1] < 0 < nothing[2]  # type: ignore[operator]
-    assert figures.rank(Distances({}, empty, true[:1], true[:1], couples[:1])) == figures.NOTHING
+    assert figures.rank(Distances({}, empty, true[:1], true[:1], couples[:1], empty)) == figures.NOTHING
 
 
 def test_true_distances_are_of_what_they_say() -> None:
@@ -169,7 +171,8 @@ def test_true_distances_are_of_what_they_say() -> None:
     couple = np.array([[0, 1]])
 
     def between(family: str, *changed: str) -> float:
-        return float(true_distances(family, [(base, factors.redrawn(base, donor, changed))], couple)[0])
+        seen = truth.features(map(portrait, (base, factors.redrawn(base, donor, changed))))
+        return float(truth.between(family, seen, couple)[0])
 
     for family, own in (("shape", "shape"), ("identity", "shape"), ("expression", "expression"), ("pose", "yaw")):
         assert between(family, own) > 0.01
@@ -179,12 +182,35 @@ def test_true_distances_are_of_what_they_say() -> None:
     assert between("pose", *factors.ANGLES) == pytest.approx(pose, rel=0.15)  # angles are turned with the aligned face
 
 
+def test_the_truth_goes_straight_along_the_paths_of_expression_and_pose() -> None:
+    for family in ("expression", "pose"):
+        paths = truth.along(family, range(3), 0)
+        assert paths.shape == (3, len(factors.STEPS))
+        assert (np.diff(paths) < 0).all()
+        assert figures.falling(paths)[0] == 1.0
+    # A portrait's aligned head is that of its record, on whatever skull a swap puts it.
+    base, donor = factors.pair(0, 0)
+    fit = head_fit()
+    shape, expression, pose = (
+        torch.tensor([values], dtype=torch.float64)
+        for values in (base.identity.shape, base.scene.expression, base.scene.pose)
+    )
+    face = fit.aligned(rotation_of(pose), shape, expression)
+    seen = truth.features([portrait(base)])
+    np.testing.assert_allclose(seen["shape_vertices"], face.neutral.flatten(1).numpy(), atol=1e-3)
+    np.testing.assert_allclose(seen["expression_vertices"], face.expression.flatten(1).numpy(), atol=1e-3)
+    moved = truth.between("shape", truth.features([portrait(base), true_swap(donor, base)]), np.array([[0, 1]]))
+    assert moved[0] > 1
+
+
 def test_reports_show_every_figure(look: Callable[..., Distances], tmp_path: Path) -> None:
     name = "identity@corner"
     found = figures.of(measure(name), look(name, (10, 40, 90, 130, 160)))
     pixels = figures.of(
         replace(measure("error-inside@l1"), judge=None),
-        Distances({}, np.array([[0.4, 0.3, 0.2, 0.1, 0.0]] * 3), np.zeros(0), np.zeros(0), np.zeros((0, 2), np.int64)),
+        Distances(
+            {}, np.array([[0.4, 0.3, 0.2, 0.1, 0.0]] * 3), *[np.zeros(0)] * 2, np.zeros((0, 2), int), np.zeros((0, 5))
+        ),
     )
     assert pixels.verdict == "passes"
     summary = {

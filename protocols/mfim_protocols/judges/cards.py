@@ -52,7 +52,11 @@ def markdown(name: str, figures: Figures) -> str:
         return _table(["measure", "pairs", "floor", "random pairs", "ratio"], rows, ("", "", ".3f", ".3f", ".1f"))
     shown = [(label, figures[key]) for key, label in ROWS.items() if key in figures]
     angles = ["yaw_degrees", "pitch_degrees", "roll_degrees"]
-    if "shape_explained" not in figures["all"]:
+    if "auc" in figures["all"]:
+        rows = [[label, int(f["images"]), f["auc"], f["rank1"], f["l2_same"], f["l2_different"]] for label, f in shown]
+        head = ["", "images", "AUC", "rank 1", "L2, same person", "L2, others"]
+        table = _table(head, rows, ("", "", ".4f", ".3f", ".3f", ".3f"))
+    elif "shape_explained" not in figures["all"]:
         rows = [[label, int(f["images"]), *(f[a] for a in angles)] for label, f in shown]
         table = _table(["", "images", "yaw °", "pitch °", "roll °"], rows, ("", "", ".2f", ".2f", ".2f"))
     else:

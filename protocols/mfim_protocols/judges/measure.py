@@ -16,10 +16,11 @@ import torch
 from numpy.typing import NDArray
 
 from mfim_bench.errors import UsageError
-from mfim_bench.networks import face3d, hopenet
+from mfim_bench.networks import face3d, hopenet, recogniser
 from mfim_bench.networks.face3d_fit import Face as TrueFace
 from mfim_bench.networks.rotations import rotation_of
 from mfim_protocols.judges import data, heldout, landmarks
+from mfim_protocols.judges.recogniser import told_apart
 
 if TYPE_CHECKING:
     from mfim_bench.faces.detect import Face
@@ -34,6 +35,7 @@ ANGLES = ("yaw", "pitch", "roll")
 NETWORKS: dict[str, tuple[Callable[[torch.device], Judge], Callable[[Path], Any], Callable[..., Judge]]] = {
     "face3d": (face3d.judge, face3d.load, face3d.Face3dJudge),
     "hopenet": (hopenet.judge, hopenet.load, hopenet.HopeNetJudge),
+    "recogniser": (recogniser.judge, recogniser.load, recogniser.RecogniserJudge),
 }
 
 
@@ -142,8 +144,10 @@ def pick(face: TrueFace, rows: NDArray[np.bool_]) -> TrueFace:
 
 
 def of_features(found: Features, true: TrueFace, identity: NDArray[np.int64]) -> dict[str, float]:
-    """Figures of what a judge returned: of everything the 3DMM judge sees, or of angles alone (degrees)."""
+    """Figures of what a judge returned: of embeddings, of angles alone (degrees), or of all that `face3d` sees."""
     count = {"images": float(len(identity))}
+    if "embedding" in found:
+        return count | told_apart(torch.from_numpy(found["embedding"]), identity)
     if "shape_vertices" not in found:
         off = (found["pose"] - np.rad2deg(true.angles.numpy()) + 180) % 360 - 180
         degrees = np.abs(off).mean(0)

@@ -52,6 +52,8 @@ class Figures:
         worst: the unwanted factor or damage with the largest share.
         rank: Spearman correlation with the true distance over couples of independent faces; jackknife over people.
         path: mean over people of the Spearman correlation between nearness to the reference and place on the path.
+        true_path: the same of the true distances: what no judge can be asked to exceed. Not defined for identity, of
+            whose distance form is but a part.
         verdict: passes, weak, fails, or undecided; reasons: why.
     """
 
@@ -70,6 +72,7 @@ class Figures:
     worst: str
     rank: Range
     path: Range
+    true_path: Range
     verdict: str
     reasons: tuple[str, ...]
 
@@ -86,14 +89,13 @@ def of(measure: MeasureSpec, distances: Distances) -> Figures:
     """
     version, judge = measure.full_version, measure.judge.name if measure.judge else ""
     walked = distances.path[np.isfinite(distances.path).all(1)]
-    falls = np.array([_falls(row) for row in walked])
-    path = _range(statistics.mean_interval(falls, _names(falls)))
+    path = falling(walked)
     if measure.judge is None:
         verdict, reasons = judged(None, None, path[0], len(walked))
         none = NOTHING
         return Figures(
             version, judge, measure.unit, len(walked), len(distances.path) - len(walked), (),
-            none, none, {}, none, none, none, "", none, path, verdict, reasons,
+            none, none, {}, none, none, none, "", none, path, none, verdict, reasons,
         )  # fmt: skip
     subject = SUBJECTS[measure.family]
     whole = np.isfinite(np.stack(list(distances.pictures.values()))).all(0)
@@ -125,6 +127,7 @@ def of(measure: MeasureSpec, distances: Distances) -> Figures:
         worst=max(others, key=lambda name: -math.inf if shares[name][0] is None else float(shares[name][0] or 0.0)),
         rank=rank(distances),
         path=path,
+        true_path=NOTHING if measure.family == "identity" else falling(distances.true_path),
         verdict=verdict,
         reasons=reasons,
     )
@@ -159,6 +162,12 @@ def rank(distances: Distances) -> Range:
     se = math.sqrt((n - 1) / n * float(((without - without.mean()) ** 2).sum()))
     half = float(stats.t.ppf(0.975, n - 1)) * se
     return _numbers(whole, max(whole - half, -1.0), min(whole + half, 1.0))
+
+
+def falling(paths: Floats) -> Range:
+    """Mean over people (N, steps) of how surely distances fall along their paths."""
+    falls = np.array([_falls(row) for row in paths])
+    return _range(statistics.mean_interval(falls, _names(falls)))
 
 
 def _falls(row: Floats) -> float:

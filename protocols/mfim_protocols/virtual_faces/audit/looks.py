@@ -6,23 +6,19 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mfim_bench.bench.eyes import Eyes, one_core
 from mfim_bench.bench.progress import Progress
 from mfim_bench.errors import RowError
 from mfim_bench.measure import MeasureSpec, PixelDistance
-from mfim_bench.measures import distances
 from mfim_bench.media.images import read_image, read_mask
-from mfim_bench.networks.rotations import rotation_of
 from mfim_bench.plugins import resolve
-from mfim_protocols.judges.data import head_fit
-from mfim_protocols.virtual_faces.audit import factors, pictures
-from mfim_protocols.virtual_faces.record import Record
+from mfim_protocols.virtual_faces.audit import factors, pictures, truth
+from mfim_protocols.virtual_faces.geometry import portrait
 
 if TYPE_CHECKING:
     from mfim_bench.measure import Features
@@ -40,6 +36,7 @@ class Distances:
         path: (N, steps) from each swap of the family's path to its reference.
         measured, true: (P,) of couples of independent pictures: the measure's distance, and the true one.
         couples: (P, 2) the pictures' numbers, 2 k for the base of person k and 2 k + 1 for its donor.
+        true_path: as ``path``, the true distances; no rows for a measure without a judge.
     """
 
     pictures: dict[str, Floats]
@@ -47,6 +44,7 @@ class Distances:
     measured: Floats
     true: Floats
     couples: NDArray[np.int64]
+    true_path: Floats
 
 
 class Looks:
@@ -94,7 +92,7 @@ class Looks:
         if measure.judge is None:
             ours = np.array([[self._pixels(measure, person, name) for name in path] for person in self.people])
             empty = np.zeros(0)
-            return Distances({}, ours, empty, empty, np.zeros((0, 2), np.int64))
+            return Distances({}, ours, empty, empty, np.zeros((0, 2), np.int64), np.zeros((0, len(path))))
         assert subject is not None, "the command refuses measures of other families"
         names = (*factors.variations(), *factors.DAMAGES)
         shown = {name: [(p, name) for p in self.people] for name in ("base", subject.reference, *names, *path)}
@@ -102,7 +100,8 @@ class Looks:
         independent = [(p, name) for p in self.people for name in ("base", "all")]
         sides = [[independent[k] for k in side] for side in couples.T]
         found = self._between(measure, *sides)
-        true = true_distances(measure.family, [factors.pair(p, self.seed) for p in self.people], couples)
+        records = [record for p in self.people for record in factors.pair(p, self.seed)]
+        true = truth.between(measure.family, truth.features(map(portrait, records)), couples)
         known = np.isfinite(found)
         return Distances(
             {name: self._between(measure, shown["base"], shown[name]) for name in names},
@@ -110,6 +109,7 @@ class Looks:
             found[known],
             true[known],
             couples[known],
+            truth.along(measure.family, self.people, self.seed),
         )
 
     def _between(self, measure: MeasureSpec, first: Sequence[Key], second: Sequence[Key]) -> Floats:
@@ -131,26 +131,3 @@ class Looks:
         swap, truth = (read_image(pictures.file_of(self.folder, person, n)) for n in (name, factors.TRUTH))
         region = read_mask(pictures.region_of(self.folder, person))
         return cast("PixelDistance", resolve(measure.distance))(swap, truth, region)
-
-
-def true_distances(family: str, pairs: Sequence[tuple[Record, Record]], couples: NDArray[np.int64]) -> Floats:
-    """The true distance of couples of pictures: of aligned neutral faces in mm (shape, and identity, of which form is
-    the largest part), of expressions' displacements in mm, or of poses in rad; the open judges' formulas on the truth.
-    """
-    fit = head_fit()
-    records = [record for two in pairs for record in two]
-    columns = [(r.scene.pose, r.identity.shape, r.scene.expression) for r in records]
-    pose, shape, expression = (torch.tensor(column, dtype=torch.float64) for column in zip(*columns, strict=True))
-    face = fit.aligned(rotation_of(pose), shape, expression)
-    truth: dict[str, Any] = {
-        "shape_vertices": face.neutral.flatten(1).numpy(),
-        "expression_vertices": face.expression.flatten(1).numpy(),
-        "pose": face.angles.numpy(),
-    }
-    formula = {
-        "identity": distances.shape_rms,
-        "shape": distances.shape_rms,
-        "expression": distances.expression_rms,
-    }.get(family, distances.pose_radians)
-    one, two = ({name: rows[side] for name, rows in truth.items()} for side in couples.T)
-    return formula(one, two)

@@ -15,8 +15,9 @@ from mfim_bench.audited import number
 from mfim_bench.bench.parts import write_atomic
 from mfim_protocols.virtual_faces.audit.factors import DAMAGES, FIELDS
 
-COLUMNS = ("floor", "independent", "response", "leak", "ratio", "rank", "path")
-HEADS = ("measure", "floor", "other face", "response", "leak", "response/leak", "worst leak", "rank", "path", "verdict")
+COLUMNS = ("floor", "independent", "response", "leak", "ratio", "rank", "path", "true_path")
+HEADS = ("measure", "floor", "other face", "response", "leak", "response/leak", "worst leak", "rank", "path",
+         "truth’s path", "verdict")  # fmt: skip
 Summary = Mapping[str, Any]
 
 
@@ -28,7 +29,7 @@ def rows(summary: Summary, code: str = "") -> list[list[str]]:
         cell = {key: number(m[key], digits[key]) for key in COLUMNS}
         worst = f"{m['worst']} {m['shares'][m['worst']][0]:.2f}" if m["worst"] else "–"
         found.append([f"{code}{name}{code}", *(cell[key] for key in COLUMNS[:5]), worst, cell["rank"], cell["path"],
-                      m["verdict"]])  # fmt: skip
+                      cell["true_path"], m["verdict"]])  # fmt: skip
     return found
 
 
