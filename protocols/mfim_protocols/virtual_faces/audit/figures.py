@@ -167,7 +167,8 @@ def rank(distances: Distances) -> Range:
 def falling(paths: Floats) -> Range:
     """Mean over people (N, steps) of how surely distances fall along their paths."""
     falls = np.array([_falls(row) for row in paths])
-    return _range(statistics.mean_interval(falls, _names(falls)))
+    found = statistics.mean_interval(falls, _names(falls))
+    return _numbers(found.estimate, max(found.low, -1.0), min(found.high, 1.0))
 
 
 def _falls(row: Floats) -> float:
