@@ -122,7 +122,13 @@ def test_scaling_a_find_follows_the_pixels() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "page"), [("face3d", "cards/face3d.md"), ("hopenet", "cards/hopenet.md"), ("floors", "measures.md")]
+    ("name", "page"),
+    [
+        ("face3d", "cards/face3d.md"),
+        ("hopenet", "cards/hopenet.md"),
+        ("recogniser", "cards/recogniser.md"),
+        ("floors", "measures.md"),
+    ],
 )
 def test_the_pages_print_the_stored_figures(name: str, page: str, capsys: pytest.CaptureFixture[str]) -> None:
     table = cards.markdown(name, cards.load(name))
@@ -143,8 +149,8 @@ BARS = [
     *(
         (f"floor {name}", "floors", name)
         for name in (
-            "identity@dlib-l2", "shape@vertex-mm", "expression@vertex-mm", "pose@3dmm-radians",
-            "pose-hn@hopenet-degrees",
+            "identity@dlib-l2", "identity@recogniser-l2", "shape@vertex-mm", "expression@vertex-mm",
+            "pose@3dmm-radians", "pose-hn@hopenet-degrees",
         )
     ),
 ]  # fmt: skip

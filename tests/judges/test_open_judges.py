@@ -8,7 +8,7 @@ import torch
 from painted import paint
 
 from mfim_bench.faces.detect import Face
-from mfim_bench.networks import face3d, files, hopenet
+from mfim_bench.networks import face3d, files, hopenet, recogniser
 from mfim_bench.networks.catalogue import WEIGHTS
 from mfim_bench.networks.views import inner
 from mfim_bench.weights import locate, sha256
@@ -118,3 +118,23 @@ def test_degrees_are_expectations_not_logits() -> None:
     logits = torch.full((1, 3, 66), -20.0)
     logits[0, 0, 33], logits[0, 1, 43], logits[0, 2, 23] = 20, 20, 20
     torch.testing.assert_close(hopenet.degrees(logits), torch.tensor([[0.0, 30.0, -30.0]]))
+
+
+def test_the_recogniser_tells_rendered_people_apart_in_any_company_and_in_a_mirror() -> None:
+    from mfim_protocols.virtual_faces import geometry, record, render
+
+    shown = [record.draw(340_000 + who, 1000 * who + scene) for who in range(6) for scene in range(2)]
+    pictures = [render.render(geometry.portrait(one), 128, 2) for one in shown]
+    images, faces = [p.image for p in pictures], [found(p.points5) for p in pictures]
+    judge = recogniser.judge(CPU)
+    seen = judge.features(images, faces)["embedding"]
+    assert seen.shape == (12, recogniser.EMBEDDING)
+    assert seen.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(seen, axis=1), 1, atol=1e-6)
+    distances = np.linalg.norm(seen[:, None] - seen[None], axis=2) + 9 * np.eye(12)
+    assert (distances.argmin(1) // 2 == np.arange(12) // 2).all()
+    flipped = [np.ascontiguousarray(image[:, ::-1]) for image in images]
+    mirror = judge.features(flipped, [found(mirrored(p.points5, 128)) for p in pictures])["embedding"]
+    np.testing.assert_allclose(mirror, seen, atol=0.05)
+    np.testing.assert_allclose(judge.features(images[3:4], faces[3:4])["embedding"][0], seen[3], atol=1e-5)
+    assert judge.features([], [])["embedding"].shape == (0, recogniser.EMBEDDING)

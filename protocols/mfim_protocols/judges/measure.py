@@ -198,8 +198,8 @@ def floors(folder: Path | None) -> Figures:
     out: Figures = {}
     cache: dict[str, Features] = {}
     for spec in registry().measures.values():
-        if spec.judge is None or spec.over != "pair":
-            continue
+        if spec.judge is None or spec.over != "pair" or spec.compares == "local":
+            continue  # a local source is compared as the source is
         if any(weights.problem(catalogue.named(name)) for name in spec.judge.weights):
             continue  # a network that others publish and that is not here
         if spec.judge.name not in cache:
