@@ -311,7 +311,9 @@ def _common(records: Sequence[Record], name: str) -> tuple[list[Row], list[np.nd
 
 def standings_text(found: Sequence[Standing]) -> str:
     """Standings for a terminal; empty when there is none."""
-    rows = [[s.measure.partition("@")[0], s.value, s.text] for s in found]
+    families = [s.measure.partition("@")[0] for s in found]
+    names = [f if families.count(f) == 1 else s.measure for f, s in zip(families, found, strict=True)]
+    rows = [[name, s.value, s.text] for name, s in zip(names, found, strict=True)]
     return (
         tabulate(rows, ["measure", "standing [95 %]", "scale"], tablefmt="simple", disable_numparse=True)
         if rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,12 @@ def test_standings_use_references_of_the_methods_own_size(make: Make) -> None:
     assert found[POSE].estimate == pytest.approx(0.25, abs=0.01)
     assert "0 = target-copy@64, 1 = truth@64" in standings_text(standings(records[0], records))
     assert standings(records[0], records[:1]) == []
+    # Two judges of one family are told apart.
+    (first, *_) = standings(records[0], records)
+    text = standings_text([first, replace(first, measure="identity@other-l2")])
+    assert first.measure in text
+    assert "identity@other-l2" in text
+    assert first.measure not in standings_text([first])
 
 
 def test_compare_and_its_expressions(make: Make) -> None:
