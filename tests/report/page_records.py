@@ -14,6 +14,7 @@ from mfim_bench.bench.parts import score_schema, write_json, write_part
 from mfim_bench.bench.record import Record
 from mfim_bench.bench.summary import summarise
 from mfim_bench.media.images import write_image
+from mfim_bench.plugins import registry
 
 MEASURES = ("identity@net-l2", "pose@net-degrees", "shape@mesh-mm")
 PATHS = ("source_path", "target_path", "truth_path")
@@ -33,6 +34,7 @@ def write_rows(
     ids: Sequence[str],
     *,
     people: Sequence[str],
+    measures: Sequence[str] = MEASURES,
     reasons: Sequence[str] = ("no face found",),
     fail_every: int = 0,
     reference: bool = False,
@@ -47,6 +49,7 @@ def write_rows(
         method: its name, whatever letters it holds.
         ids: of the pairs.
         people: who is met, by turns.
+        measures: names; one that is registered has that version.
         reasons: by turns, of every ``fail_every``-th pair.
         fail_every: 0 = none failed.
         reference: whether it is one.
@@ -61,7 +64,7 @@ def write_rows(
     frames = [root / f"frame-{k}.png" for k in range(pictures)]
     for k, frame in enumerate(frames):
         write_image(frame, np.random.default_rng(k).integers(0, 255, (24, 20, 3), dtype=np.uint8))
-    values = rng.gamma(4.0, 0.1, (len(ids), len(MEASURES)))
+    values = rng.gamma(4.0, 0.1, (len(ids), len(measures)))
     rows: list[dict[str, Any]] = []
     for i, pair in enumerate(ids):
         reason = reasons[i // fail_every % len(reasons)] if fail_every and i % fail_every == 0 else None
@@ -71,7 +74,7 @@ def write_rows(
                 "source_identity": people[i % len(people)],
                 "target_identity": people[(i * 7 + 3) % len(people)],
                 "other_identities": [],
-                **{name: None if reason else float(values[i, m]) for m, name in enumerate(MEASURES)},
+                **{name: None if reason else float(values[i, m]) for m, name in enumerate(measures)},
                 "reason": reason,
                 "note": note,
             }
@@ -81,7 +84,7 @@ def write_rows(
     places = [str(frames[i % pictures]) if pictures else "nowhere.png" for i in range(len(ids))]
     manifest: dict[str, Any] = {
         "schema": SCHEMA, "status": "complete", "fingerprint": f"f{seed}", "reference": reference, "limit": len(ids),
-        "measures": [measure(name, "target", False) for name in MEASURES], "started": "2026-01-01T00:00:00+00:00",
+        "measures": [_measure(name) for name in measures], "started": "2026-01-01T00:00:00+00:00",
         "pairs": [
             {"id": pair, "source": "s", "target": "t", "parts": [], **dict.fromkeys(PATHS, at)}
             for pair, at in zip(ids, places, strict=True)
@@ -95,10 +98,15 @@ def write_rows(
             "protocol": {"name": "made", "version": "1", "split": "test", "content": "data"}, "pairs": {"hash": "x"},
         },
     }  # fmt: skip
-    write_part(folder / "parts" / "score-000000.parquet", rows, score_schema(MEASURES))
+    write_part(folder / "parts" / "score-000000.parquet", rows, score_schema(measures))
     write_json(folder / "summary.json", summarise(manifest, rows))
     write_json(folder / "manifest.json", manifest)
     return Record.load(folder)
+
+
+def _measure(name: str) -> dict[str, Any]:
+    known = registry().measures.get(name)
+    return measure(name, "target", False) | ({"version": known.full_version, "unit": known.unit} if known else {})
 
 
 def write_hostile(root: Path) -> list[Record]:

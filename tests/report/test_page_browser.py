@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from browsing import Open, violations
 from made_records import Make
 from page_records import HOSTILE, MEASURES, write_big, write_hostile, write_rows
 from playwright.sync_api import Browser, Locator, Page, expect
@@ -15,29 +15,6 @@ from mfim_bench.bench.record import Record
 from mfim_bench.report.page import write_page
 
 pytestmark = pytest.mark.browser
-Open = Callable[..., Page]
-expect.set_options(timeout=60_000)
-
-
-@pytest.fixture
-def show(browser: Browser, tmp_path: Path) -> Iterator[Open]:
-    """Open a page of records; nothing may be logged, raised, asked of a network or popped up."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(120_000)  # where other work takes the cores
-    page = context.new_page()
-    troubles: list[str] = []
-    page.on("console", lambda message: troubles.append(message.text))
-    page.on("pageerror", lambda error: troubles.append(str(error)))
-    page.on("dialog", lambda dialog: (troubles.append(dialog.message), dialog.dismiss())[0])
-    page.on("request", lambda asked: None if asked.url.startswith(("file:", "data:")) else troubles.append(asked.url))
-
-    def open_page(records: list[Record], **options: bool) -> Page:
-        page.goto(write_page(tmp_path / "page.html", records, **options).as_uri())
-        return page
-
-    yield open_page
-    context.close()
-    assert troubles == []
 
 
 @pytest.fixture
@@ -218,14 +195,9 @@ def test_axe_finds_nothing(show: Open, records: list[Record], scheme: str) -> No
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     assert page.evaluate("document.querySelectorAll('table').length === document.querySelectorAll('caption').length")
 
-    def violations() -> list[tuple[str, list[str]]]:
-        found = Axe().run(page).response
-        assert len(found["passes"]) > 20, "axe looked"
-        return [(one["id"], [node["html"] for node in one["nodes"]][:3]) for one in found["violations"]]
-
-    assert violations() == []
+    assert violations(page) == []
     page.locator("#grid tbody button").first.click()
-    assert violations() == [], "under the dialog"
+    assert violations(page) == [], "under the dialog"
 
 
 def test_hostile_names_do_not_run(show: Open, tmp_path: Path) -> None:
