@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from mfim_bench.media.images import write_image
 from mfim_bench.plugins import registry
 
 MEASURES = ("identity@net-l2", "pose@net-degrees", "shape@mesh-mm")
-PATHS = ("source_path", "target_path", "truth_path")
 HOSTILE = (
     "</script><script>window.hacked=1</script>",
     "\"><img src=x onerror='window.hacked=1'>",
@@ -28,6 +28,16 @@ HOSTILE = (
 """Texts that a page which trusts them would run or be broken by."""
 
 
+@dataclass(frozen=True)
+class Shown:
+    """Image files of a pair."""
+
+    source: Path
+    target: Path
+    truth: Path
+    swap: Path
+
+
 def write_rows(
     root: Path,
     method: str,
@@ -35,10 +45,12 @@ def write_rows(
     *,
     people: Sequence[str],
     measures: Sequence[str] = MEASURES,
+    means: Sequence[float] = (0.4,),
     reasons: Sequence[str] = ("no face found",),
     fail_every: int = 0,
     reference: bool = False,
     pictures: int = 4,
+    shown: Sequence[Shown] | None = None,
     note: str | None = None,
     seed: int = 0,
 ) -> Record:
@@ -50,10 +62,12 @@ def write_rows(
         ids: of the pairs.
         people: who is met, by turns.
         measures: names; one that is registered has that version.
+        means: of the distances: of all, or of each measure.
         reasons: by turns, of every ``fail_every``-th pair.
         fail_every: 0 = none failed.
         reference: whether it is one.
-        pictures: how many different ones there are, shown by turns.
+        pictures: how many different ones there are, of noise, shown by turns.
+        shown: instead of those, what each pair shows.
         note: of every pair.
         seed: of the distances.
     """
@@ -61,10 +75,8 @@ def write_rows(
     for name in ("parts", "images"):
         (folder / name).mkdir(parents=True)
     rng = np.random.default_rng(seed)
-    frames = [root / f"frame-{k}.png" for k in range(pictures)]
-    for k, frame in enumerate(frames):
-        write_image(frame, np.random.default_rng(k).integers(0, 255, (24, 20, 3), dtype=np.uint8))
-    values = rng.gamma(4.0, 0.1, (len(ids), len(measures)))
+    shown = _noise(root, len(ids), pictures) if shown is None else shown
+    values = rng.gamma(4.0, 0.25, (len(ids), len(measures))) * means
     rows: list[dict[str, Any]] = []
     for i, pair in enumerate(ids):
         reason = reasons[i // fail_every % len(reasons)] if fail_every and i % fail_every == 0 else None
@@ -79,15 +91,15 @@ def write_rows(
                 "note": note,
             }
         )
-        if reason is None and pictures and not (folder / "images" / f"{pair}.png").exists():
-            (folder / "images" / f"{pair}.png").symlink_to(frames[(i + 1) % pictures])
-    places = [str(frames[i % pictures]) if pictures else "nowhere.png" for i in range(len(ids))]
+        if reason is None and not (folder / "images" / f"{pair}.png").is_symlink():
+            (folder / "images" / f"{pair}.png").symlink_to(shown[i].swap)
     manifest: dict[str, Any] = {
         "schema": SCHEMA, "status": "complete", "fingerprint": f"f{seed}", "reference": reference, "limit": len(ids),
         "measures": [_measure(name) for name in measures], "started": "2026-01-01T00:00:00+00:00",
         "pairs": [
-            {"id": pair, "source": "s", "target": "t", "parts": [], **dict.fromkeys(PATHS, at)}
-            for pair, at in zip(ids, places, strict=True)
+            {"id": pair, "source": "s", "target": "t", "parts": [], "source_path": str(one.source),
+             "target_path": str(one.target), "truth_path": str(one.truth)}
+            for pair, one in zip(ids, shown, strict=True)
         ],
         "summary": f"made {method}", "licence": "CC0", "citation": method,
         "environment": {"git_commit": "c0ffee", "threads": 1, "command": ["run", "--method", method]},
@@ -102,6 +114,15 @@ def write_rows(
     write_json(folder / "summary.json", summarise(manifest, rows))
     write_json(folder / "manifest.json", manifest)
     return Record.load(folder)
+
+
+def _noise(root: Path, pairs: int, pictures: int) -> list[Shown]:
+    """Frames of noise by turns; where there are none, names of files that are not there."""
+    frames = [root / f"frame-{k}.png" for k in range(max(1, pictures))]
+    for k, frame in enumerate(frames[:pictures]):
+        write_image(frame, np.random.default_rng(k).integers(0, 255, (24, 20, 3), dtype=np.uint8))
+    turn = [frames[i % len(frames)] for i in range(pairs + 1)]
+    return [Shown(turn[i], turn[i], turn[i], turn[i + 1]) for i in range(pairs)]
 
 
 def _measure(name: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from browsing import Open, violations
+from browsing import Meter, Open, violations
 from made_records import Make
 from page_records import HOSTILE, MEASURES, write_big, write_hostile, write_rows
 from playwright.sync_api import Browser, Locator, Page, expect
@@ -266,35 +266,21 @@ def test_a_narrow_screen_scrolls_in_one_direction(show: Open, records: list[Reco
 
 
 def test_ten_thousand_pairs(show: Open, tmp_path: Path) -> None:
-    """Limits are of processor time, which other work on the machine does not change."""
     page = show([write_big(tmp_path)])
-    session = page.context.new_cdp_session(page)
-    session.send("Performance.enable", {"timeDomain": "threadTicks"})
-
-    def took(act: Callable[[], object]) -> float:
-        """Seconds of the page's own thread."""
-
-        def clock() -> float:
-            metrics = session.send("Performance.getMetrics")["metrics"]
-            return float(next(one["value"] for one in metrics if one["name"] == "TaskDuration"))
-
-        before = clock()
-        act()
-        return clock() - before
+    meter = Meter(page)
 
     def script(action: str) -> Callable[[], object]:
         return lambda: page.evaluate(f"() => {{ {action}; return document.body.offsetHeight; }}")
 
     seconds = {
-        "load": took(page.reload),
-        "sort": took(script("document.querySelectorAll('#grid th button')[2].click()")),
-        "page": took(script("document.querySelectorAll('#grid .pager button')[2].click()")),
-        "filter": took(lambda: page.get_by_label("Find").first.fill("99")),
-        "identities": took(lambda: page.get_by_label("Role").select_option("both")),
+        "load": meter.took(page.reload),
+        "sort": meter.took(script("document.querySelectorAll('#grid th button')[2].click()")),
+        "page": meter.took(script("document.querySelectorAll('#grid .pager button')[2].click()")),
+        "filter": meter.took(lambda: page.get_by_label("Find").first.fill("99")),
+        "identities": meter.took(lambda: page.get_by_label("Role").select_option("both")),
     }
     expect(status(page)).to_contain_text("filtered from 10,000")
-    session.send("HeapProfiler.collectGarbage")
-    heap = session.send("Runtime.getHeapUsage")["usedSize"]
+    heap = meter.heap()
     elements = page.evaluate("document.querySelectorAll('*').length")
     print({name: round(value, 3) for name, value in seconds.items()}, f"heap {heap / 1e6:.1f} MB, {elements} elements")
     assert seconds.pop("load") < 5
