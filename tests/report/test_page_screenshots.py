@@ -61,7 +61,7 @@ def opened(page: Page, path: Path) -> str:
     """Open a page, in words."""
     meter = Meter(page)
     cost = meter.took(lambda: page.goto(path.as_uri()))
-    page.wait_for_function("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
     wall = page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd") / 1000
     return f"loaded in {wall:.2f} s, {cost:.2f} s of its thread; {meter.heap() / 1e6:.1f} MB in the script"
 
@@ -85,4 +85,4 @@ def test_screenshots(watched: Page, tmp_path: Path, count: int) -> None:
         watched.evaluate(f"document.getElementById('{PLACE[count]}').scrollIntoView()")
         picture = Image.open(io.BytesIO(watched.screenshot()))
         assert len(picture.convert("RGB").resize((64, 64)).getcolors(4096) or []) > 50, "there is something to see"
-        picture.save(folder / f"report-{count}-{scheme}.webp", quality=80, method=6)
+        picture.save(folder / f"report-{count}-{scheme}.webp", quality=75, method=6)
