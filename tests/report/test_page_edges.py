@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from browsing import Open, violations
-from page_records import MEASURES, write_rows
+from page_records import write_rows
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
@@ -83,7 +83,7 @@ def test_the_keyboard_keeps_its_place_in_the_dialog(show: Open, tmp_path: Path) 
 
 
 def test_arrow_keys_scroll_a_wide_table_of_distances(show: Open, tmp_path: Path) -> None:
-    names = [f"family-{k}@variant-of-some-length" for k in range(20)]
+    names = [f"family-{k}@{'variant-of-some-length' * 2}" for k in range(5)]
     page = show([write_rows(tmp_path, "a", ["0", "1"], people=PEOPLE, measures=names)])
     page.set_viewport_size({"width": 800, "height": 700})
     page.locator("#grid tbody button").first.click()
@@ -107,4 +107,3 @@ def test_names_written_from_the_right_leave_the_rest_in_place(show: Open, tmp_pa
     )
     assert left[0] < left[1], "the word after it stands after it"
     assert head.text_content() == f"{name} reference"
-    assert MEASURES[0].split("@")[0] in str(page.locator("#grid thead").text_content())
