@@ -45,15 +45,19 @@ def write_page(path: Path, records: Sequence[Record], common: bool = False, besi
         raise UsageError(f"cannot write the page {path}: {error.strerror}") from error
     pictures = Pictures(path, beside)
     rows = rows_of(records, table, pictures)
+    cards = audited.cards(table.measures)
+    # A measure's name may hold what no address can; its place may stand anywhere.
+    places = {name: f"card-{k}" for k, name in enumerate(cards)}
     environment = Environment(loader=PackageLoader("mfim_bench.report"), autoescape=True, trim_blocks=True)
     templates = resources.files("mfim_bench.report") / "templates"
     script, style = (Markup((templates / f"report.{kind}").read_text("utf-8")) for kind in ("js", "css"))
     page = environment.get_template("report.html").render(
         table=table,
         heads=[
-            (name, head.split("\n")) for name, head in zip(["", *table.measures, "", ""], table.headers(), strict=True)
+            (places.get(name), head.split("\n"))
+            for name, head in zip(["", *table.measures, "", ""], table.headers(), strict=True)
         ],
-        cards=audited.cards(table.measures),
+        cards=[(places[name], name, lines) for name, lines in cards.items()],
         standings=[
             (record, found) for record in records if not record.reference and (found := standings(record, records))
         ],

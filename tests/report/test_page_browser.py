@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from browsing import Meter, Open, violations
 from made_records import Make
 from page_records import HOSTILE, MEASURES, write_big, write_hostile, write_rows
 from playwright.sync_api import Browser, Locator, Page, expect
@@ -15,29 +15,6 @@ from mfim_bench.bench.record import Record
 from mfim_bench.report.page import write_page
 
 pytestmark = pytest.mark.browser
-Open = Callable[..., Page]
-expect.set_options(timeout=60_000)
-
-
-@pytest.fixture
-def show(browser: Browser, tmp_path: Path) -> Iterator[Open]:
-    """Open a page of records; nothing may be logged, raised, asked of a network or popped up."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(120_000)  # where other work takes the cores
-    page = context.new_page()
-    troubles: list[str] = []
-    page.on("console", lambda message: troubles.append(message.text))
-    page.on("pageerror", lambda error: troubles.append(str(error)))
-    page.on("dialog", lambda dialog: (troubles.append(dialog.message), dialog.dismiss())[0])
-    page.on("request", lambda asked: None if asked.url.startswith(("file:", "data:")) else troubles.append(asked.url))
-
-    def open_page(records: list[Record], **options: bool) -> Page:
-        page.goto(write_page(tmp_path / "page.html", records, **options).as_uri())
-        return page
-
-    yield open_page
-    context.close()
-    assert troubles == []
 
 
 @pytest.fixture
@@ -218,14 +195,9 @@ def test_axe_finds_nothing(show: Open, records: list[Record], scheme: str) -> No
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
     assert page.evaluate("document.querySelectorAll('table').length === document.querySelectorAll('caption').length")
 
-    def violations() -> list[tuple[str, list[str]]]:
-        found = Axe().run(page).response
-        assert len(found["passes"]) > 20, "axe looked"
-        return [(one["id"], [node["html"] for node in one["nodes"]][:3]) for one in found["violations"]]
-
-    assert violations() == []
+    assert violations(page) == []
     page.locator("#grid tbody button").first.click()
-    assert violations() == [], "under the dialog"
+    assert violations(page) == [], "under the dialog"
 
 
 def test_hostile_names_do_not_run(show: Open, tmp_path: Path) -> None:
@@ -233,11 +205,11 @@ def test_hostile_names_do_not_run(show: Open, tmp_path: Path) -> None:
     assert set(page.locator("#person, #who").evaluate_all("inputs => inputs.map(i => i.value)")) == {""}
     assert page.locator("#grid tbody tr").count() == 15
     assert set(page.locator("#people tbody th").all_text_contents()) == set(HOSTILE)
-    for button in page.locator("button[data-reason]").all():
-        button.click()
+    for line in page.locator("section[aria-labelledby=failures] tbody tr").all():
+        line.get_by_role("button").click()
         expect(status(page)).to_contain_text("filtered from 15")
         told = page.locator("#grid tbody td.text").all_text_contents()
-        assert f"failed: {button.get_attribute('data-reason')}" in told
+        assert f"failed: {line.locator('td.text').text_content()}" in told
     filters = page.get_by_role("search")
     filters.get_by_label("Show").select_option("all pairs")
     filters.get_by_label("Find").fill("")
@@ -294,35 +266,21 @@ def test_a_narrow_screen_scrolls_in_one_direction(show: Open, records: list[Reco
 
 
 def test_ten_thousand_pairs(show: Open, tmp_path: Path) -> None:
-    """Limits are of processor time, which other work on the machine does not change."""
     page = show([write_big(tmp_path)])
-    session = page.context.new_cdp_session(page)
-    session.send("Performance.enable", {"timeDomain": "threadTicks"})
-
-    def took(act: Callable[[], object]) -> float:
-        """Seconds of the page's own thread."""
-
-        def clock() -> float:
-            metrics = session.send("Performance.getMetrics")["metrics"]
-            return float(next(one["value"] for one in metrics if one["name"] == "TaskDuration"))
-
-        before = clock()
-        act()
-        return clock() - before
+    meter = Meter(page)
 
     def script(action: str) -> Callable[[], object]:
         return lambda: page.evaluate(f"() => {{ {action}; return document.body.offsetHeight; }}")
 
     seconds = {
-        "load": took(page.reload),
-        "sort": took(script("document.querySelectorAll('#grid th button')[2].click()")),
-        "page": took(script("document.querySelectorAll('#grid .pager button')[2].click()")),
-        "filter": took(lambda: page.get_by_label("Find").first.fill("99")),
-        "identities": took(lambda: page.get_by_label("Role").select_option("both")),
+        "load": meter.took(page.reload),
+        "sort": meter.took(script("document.querySelectorAll('#grid th button')[2].click()")),
+        "page": meter.took(script("document.querySelectorAll('#grid .pager button')[2].click()")),
+        "filter": meter.took(lambda: page.get_by_label("Find").first.fill("99")),
+        "identities": meter.took(lambda: page.get_by_label("Role").select_option("both")),
     }
     expect(status(page)).to_contain_text("filtered from 10,000")
-    session.send("HeapProfiler.collectGarbage")
-    heap = session.send("Runtime.getHeapUsage")["usedSize"]
+    heap = meter.heap()
     elements = page.evaluate("document.querySelectorAll('*').length")
     print({name: round(value, 3) for name, value in seconds.items()}, f"heap {heap / 1e6:.1f} MB, {elements} elements")
     assert seconds.pop("load") < 5

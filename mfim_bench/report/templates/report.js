@@ -147,11 +147,13 @@
   function filtered() {
     const now = run();
     const words = $("find").value.toLowerCase();
-    const [who, state, m] = [$("person").value, $("state").value, Number($("measure").value)];
+    const [who, m] = [$("person").value, Number($("measure").value)];
+    const states = { "": () => true, scored: (reason) => reason < 0, failed: (reason) => reason >= 0 };
+    const fits = states[$("state").value] ?? ((reason) => reason === Number($("state").value));
     const [low, high] = [$("low"), $("high")].map((input) => (input.value === "" ? null : input.valueAsNumber));
     const mine = rows.pairs.map((_, i) => i).filter((i) => now.reason[i] !== null);
     return [mine.length, mine.filter((i) => {
-      if (state && (now.reason[i] < 0) !== (state === "scored")) return false;
+      if (!fits(now.reason[i])) return false;
       if (who && !persons(i).some((index) => person(index) === who)) return false;
       if (low !== null || high !== null) {
         const value = now.values[m][i];
@@ -203,6 +205,8 @@
     $("previous").disabled = at <= 0;
     $("next").disabled = at < 0 || at >= grid.order.length - 1;
     if (!$("pair").open) $("pair").showModal();
+    // What had the focus is gone, or off: keys would no longer reach the dialog.
+    else if (!$("pair").contains(document.activeElement) || document.activeElement.disabled) $("pair-name").focus();
   }
   function step(by) {
     const next = grid.order[grid.order.indexOf(current) + by];
@@ -211,6 +215,8 @@
   $("previous").addEventListener("click", () => step(-1));
   $("next").addEventListener("click", () => step(1));
   $("pair").addEventListener("keydown", (event) => {
+    const wide = event.target.closest(".wide");
+    if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey || (wide && wide.scrollWidth > wide.clientWidth)) return;
     if (event.key === "ArrowLeft") step(-1);
     if (event.key === "ArrowRight") step(1);
   });
@@ -263,10 +269,14 @@
   $("filter").addEventListener("reset", () => setTimeout(() => { showPairs(); showPeople(); }));
   for (const id of ["role", "who"]) $(id).addEventListener("input", showPeople);
   for (const form of [$("filter"), $("roles")]) form.addEventListener("submit", (event) => event.preventDefault());
+  $("measure").closest("fieldset").hidden = !measures.length;
+  const reasons = new Set();
   for (const button of document.querySelectorAll("button[data-reason]")) {
     const { run, reason } = button.dataset;
-    button.addEventListener("click", () => narrow({ run, state: "failed", find: reason }));
+    reasons.add(reason);
+    button.addEventListener("click", () => narrow({ run, state: reason }));
   }
+  for (const reason of reasons) $("state").append(make("option", { value: reason }, `failed: ${text(Number(reason))}`));
 
   // The choice of colours is kept where the browser lets a local page keep anything.
   const kept = { get() { try { return localStorage.getItem("mfim-bench-theme") ?? ""; } catch { return ""; } },

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -130,17 +129,13 @@ def heatmap(path: Path, summary: Summary) -> None:
         figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
-def page(path: Path, summary: Summary, picture: Path | None) -> None:
+def page(path: Path, summary: Summary) -> None:
     """One HTML file that opens anywhere."""
     heads, shares = share_rows(summary)
     cells = [
-        [(row[0], None, False)]
-        + [
-            (c, m["shares"][f][0], f in m["wanted"])
-            for f, c in zip(heads[1:], row[1:], strict=True)
-        ]
-        for row, m in zip(shares, with_judge(summary).values(), strict=True)
-    ]  # fmt: skip
+        (name, [(text, m["shares"][f][0], f in m["wanted"]) for f, text in zip(heads[1:], texts, strict=True)])
+        for (name, *texts), m in zip(shares, with_judge(summary).values(), strict=True)
+    ]
     environment = Environment(loader=PackageLoader("mfim_protocols.virtual_faces.audit", "."), autoescape=True)
     made = environment.get_template("page.html").render(
         title=title(summary),
@@ -150,16 +145,15 @@ def page(path: Path, summary: Summary, picture: Path | None) -> None:
         shares=cells,
         why=why(summary),
         summary=summary,
-        picture=base64.b64encode(picture.read_bytes()).decode() if picture else "",
     )
     write_atomic(path, made.encode())
 
 
 def write(folder: Path, summary: Summary) -> list[Path]:
-    """``heatmap.png`` (where a measure has shares) and ``audit.html``."""
+    """``audit.html`` and, where a measure has shares, ``heatmap.png``."""
     made = [folder / "audit.html"]
+    page(made[0], summary)
     if with_judge(summary):
         made.append(folder / "heatmap.png")
         heatmap(made[1], summary)
-    page(made[0], summary, made[1] if len(made) > 1 else None)
     return made
