@@ -15,7 +15,7 @@ from mfim_bench.bench.parts import write_atomic
 from mfim_protocols.virtual_faces.audit.factors import DAMAGES, FIELDS
 
 COLUMNS = ("floor", "independent", "response", "leak", "ratio", "rank", "path", "true_path")
-HEADS = ("measure", "floor", "other face", "response", "leak", "response/leak", "worst leak", "rank", "path",
+HEADS = ("measure", "floor", "other face", "response", "leak", "response / leak", "worst leak", "rank", "path",
          "truth’s path", "verdict")  # fmt: skip
 Summary = Mapping[str, Any]
 
