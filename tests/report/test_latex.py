@@ -1,4 +1,4 @@
-"""What the commands write as LaTeX compiles in a document that loads what docs/reporting.md says, whatever the names."""
+"""What the commands write as LaTeX compiles in a paper that loads what docs/reporting.md says, whatever the names."""
 
 from __future__ import annotations
 
