@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 Identities = Sequence[str]
 
@@ -114,8 +114,8 @@ def _interval(estimate: float, residuals: NDArray[np.float64], roles: Sequence[I
     df, se = max(groups - 1, 0), math.sqrt(variance)
     if math.isnan(se):
         return Interval(estimate, math.nan, math.nan, math.nan, df, len(residuals), groups, math.nan)
-    half = float(stats.t.ppf(0.5 + level / 2, df)) * se
-    p = float(2 * stats.t.sf(abs(estimate) / se, df)) if se > 0 else (1.0 if estimate == 0 else 0.0)
+    half = float(special.stdtrit(df, 0.5 + level / 2)) * se
+    p = float(2 * special.stdtr(df, -abs(estimate) / se)) if se > 0 else (1.0 if estimate == 0 else 0.0)
     return Interval(estimate, estimate - half, estimate + half, se, df, len(residuals), groups, p)
 
 
