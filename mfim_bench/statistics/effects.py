@@ -44,8 +44,9 @@ def win_rate(
     """Share of pairs in which A is better than B, a tie counting half; ``p`` is of "each wins as often".
 
     The interval is Wilson's, so it stays within 0 and 1, with t for z and as many pairs as independent ones would need
-    to have the share's dyadic variance V: rate (1 − rate) / V. Where one method wins every pair V is zero and tells
-    nothing; then half the identities, the pairs that they can form without meeting twice, stand for the number.
+    to have the share's dyadic variance V, exactly scaled: rate (1 − rate) / V. Where one method wins every pair V is
+    zero and tells nothing; then half the identities, the pairs that they can form without meeting twice, stand for the
+    number.
 
     Args:
         a, b: (n,) values of two methods, row i of both from the same pair.
@@ -60,7 +61,7 @@ def win_rate(
     better = (x < y) if lower_is_better else (x > y)
     wins = better + 0.5 * (x == y)
     rate = float(wins.mean())
-    variance, groups = dyadic_variance(wins - rate, *roles)
+    variance, groups = dyadic_variance(wins - rate, *roles, exact=True)
     df, nothing = max(groups - 1, 0), math.nan
     if math.isnan(variance):
         return Interval(rate, nothing, nothing, nothing, df, len(x), groups, nothing)
