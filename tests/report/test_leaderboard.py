@@ -90,6 +90,13 @@ def test_mixed_runs_are_refused(make: Make) -> None:
     assert found.notes[0] == "left out, measured in different versions: pose@net-degrees"
 
 
+def test_runs_in_another_order_are_paired_by_name(make: Make) -> None:
+    a, b = make("a", 0.2, 2.0), make("b", 0.205, 2.0)  # the same noise: only pairing tells them apart
+    turned = replace(changed(b, pairs={"hash": "y"}), rows=b.rows[::-1])
+    ranks = leaderboard([a, turned], common=True).ranks
+    assert (ranks["a", IDENTITY].text, ranks["b", IDENTITY].text) == ("1", "2")
+
+
 def test_runs_on_other_images_are_left_out_at_most(make: Make) -> None:
     records = make("a", 0.2, 2.0), make("b", 0.4, 2.0, seed=1), make("c", 0.3, 2.0, content="other")
     with pytest.raises(UsageError, match="c measured other images"):
