@@ -9,12 +9,17 @@ from pathlib import Path
 from mfim_bench.errors import UsageError
 
 
+class TakenError(UsageError):
+    """Another process holds the folder."""
+
+
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
     """Hold the folder's lock; the system releases it when the process dies, however it dies.
 
     Raises:
-        UsageError: another process holds it.
+        TakenError: another process holds it.
+        UsageError: the file system has no locks.
     """
     try:
         import fcntl
@@ -24,6 +29,8 @@ def only_writer(folder: Path) -> Iterator[None]:
     with (folder / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise TakenError(f"another process is writing {folder}; wait for it") from error
         except OSError as error:
-            raise UsageError(f"another process is writing {folder}; wait for it") from error
+            raise UsageError(f"cannot lock {folder}: {error.strerror}") from error
         yield

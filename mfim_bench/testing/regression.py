@@ -36,7 +36,7 @@ def own_folder(out: Path) -> Iterator[Path]:
 
     What judges see is kept in it, so the lowest number that is free is taken.
     """
-    from mfim_bench.bench.lock import only_writer
+    from mfim_bench.bench.lock import TakenError, only_writer
 
     with ExitStack() as held:
         for number in itertools.count(1):
@@ -44,7 +44,7 @@ def own_folder(out: Path) -> Iterator[Path]:
             folder.mkdir(parents=True, exist_ok=True)
             try:
                 held.enter_context(only_writer(folder))
-            except UsageError:
+            except TakenError:
                 continue
             break
         yield folder
