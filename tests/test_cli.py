@@ -54,6 +54,31 @@ def test_help_and_list_import_no_torch_and_answer_at_once(arguments: list[str]) 
     assert spent < 0.6, f"{spent:.2f} s of processor, {wall:.2f} s in all"
 
 
+def test_reading_runs_imports_no_torch(tmp_path: Path) -> None:
+    """One process for all verbs that read records: what one imports, the next would hide."""
+    kept = Path(__file__).parents[1] / "docs" / "ablations"
+    runs = [str(next((kept / name).iterdir())) for name in ("target-copy@64", "truth@64")]
+    (tmp_path / "virtual-faces").mkdir()
+    for run in map(Path, runs):
+        (tmp_path / "virtual-faces" / run.parent.name).symlink_to(run.parent)
+    commands = [
+        ["published"],
+        ["compare", *runs],
+        ["table", "--form", "mfim-3", *runs],
+        ["leaderboard", "--common", "--out", str(tmp_path)],
+        ["report", *runs, "--output", str(tmp_path / "report.html")],
+    ]
+    code = (
+        "import json, sys; import mfim_bench.bench; from mfim_bench.cli import run_command\n"
+        "for words in json.loads(sys.argv[1]):\n"
+        "    code = run_command(words)\n"
+        "    heavy = {'torch', 'scipy.stats'} & set(sys.modules)\n"
+        "    if code or heavy: sys.exit(f'{words[0]}: exit code {code}, imported {heavy}')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, json.dumps(commands)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_list_json_holds_the_specs(cli: Cli) -> None:
     for kind in ("methods", "protocols", "measures", "weights"):
         code, out, _ = cli("list", kind, "--json")

@@ -122,7 +122,8 @@ def test_one_spoiled_line_turns_them_red(site: Path, tmp_path: Path) -> None:
     assert "1 failed, 10 passed, 1 deselected" in said
     assert "stranger-oval is worse than its baseline" in said
     assert "error-inside@l1 ↓" in said
-    assert list((source / "out" / "failures" / "test_stranger.test_oval_keeps_its_baseline").glob("01-*.png"))
+    left = source / "out" / "failures" / "tests" / "test_stranger.test_oval_keeps_its_baseline"
+    assert list(left.glob("01-*.png"))
 
 
 def test_a_plugin_that_raises_at_import_leaves_one_warning_line(site: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from mfim_bench.bench import fingerprint
 from mfim_bench.bench.cache import FeatureCache
 from mfim_bench.bench.eyes import Eyes
 from mfim_bench.bench.frames import FrameStore
+from mfim_bench.bench.lock import only_writer
 from mfim_bench.bench.parts import score_schema, write_json, write_part
 from mfim_bench.bench.progress import Progress
 from mfim_bench.bench.record import Record
@@ -224,7 +225,7 @@ class Workshop:
                 (folder / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"cannot write the run folder {folder}: {error.strerror}") from error
-        with _only_writer(folder):
+        with only_writer(folder):
             _sweep(folder)
             manifest = self._manifest(spec, inputs, mark)
             _write(folder, manifest)
@@ -383,22 +384,6 @@ def _sweep(folder: Path) -> None:
     """Remove files that a killed process had begun to write under a temporary name."""
     for begun in (*folder.glob(".*.*"), *folder.glob("*/.*")):
         begun.unlink(missing_ok=True)
-
-
-@contextmanager
-def _only_writer(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; the system releases it when the process dies, however it dies."""
-    try:
-        import fcntl
-    except ImportError:  # no such locks on Windows; parts are atomic there too
-        yield
-        return
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UsageError(f"another process is writing {folder}; wait for it") from error
-        yield
 
 
 @contextmanager

@@ -168,9 +168,11 @@ def _newest(folder: Path, split: str, pairs: int | None) -> list[Record]:
             continue
         if record.manifest["inputs"]["protocol"]["split"] != split or pairs not in (None, len(record.rows)):
             continue
-        known = found.get(record.method)
-        if known is None or known.manifest["started"] < record.manifest["started"]:
-            found[record.method] = record
+        known = found.get(record.method, record)
+        older, newer = sorted((known, record), key=lambda one: str(one.manifest["started"]))
+        if len({one.manifest["inputs"]["method"].get("argument") for one in (older, newer)}) > 1:
+            typer.echo(f"left out: {older.folder}, for another method called {newer.method} is newer", err=True)
+        found[record.method] = newer
     if not found:
         raise UsageError(f"there is no finished run of split {split} under {folder}")
     return list(found.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -284,7 +285,8 @@ def holds(expression: str, differences: Sequence[Difference]) -> bool:
     are joined by ``and``, which binds tighter, and ``or``. Nothing is evaluated as code.
 
     Raises:
-        UsageError: malformed, or names a measure that was not compared.
+        UsageError: malformed, names a measure that was not compared, or an end or p-value that the data cannot give: a
+            check that cannot be made is not passed.
     """
     alternatives = re.split(r"\bor\b", expression)
     results = [[_clause(c, differences) for c in re.split(r"\band\b", alternative)] for alternative in alternatives]
@@ -309,4 +311,7 @@ def _clause(clause: str, differences: Sequence[Difference]) -> bool:
         if found[0].b == 0:
             raise UsageError(f"{clause.strip()!r}: B's mean is 0, there is no percentage of it")
         number *= abs(found[0].b) / 100
-    return _OPERATORS[match["op"]](found[0].fields[field], number)
+    value = found[0].fields[field]
+    if math.isnan(value):
+        raise UsageError(f"{clause.strip()!r} cannot be told: the pairs compared give {name} no interval")
+    return _OPERATORS[match["op"]](value, number)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -15,13 +17,16 @@ from mfim_bench.bench.summary import finite
 
 Fact: TypeAlias = Mapping[str, str | int | float | bool | None]
 
-_LATEX = str.maketrans(
-    {
-        "↓": r"$\downarrow$", "↑": r"$\uparrow$", "±": r"$\pm$", "−": "$-$", "–": "--", "…": r"\ldots{}",
-        "▲": r"$\blacktriangle$", "†": r"$\dagger$", "‡": r"$\ddagger$", "°": r"$^\circ$", "✗": r"$\times$",
-    }
-)  # fmt: skip
-"""What pdfLaTeX does not know; ``\\blacktriangle`` needs amssymb."""
+_LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_",
+    "^": r"\^{}", "~": r"\textasciitilde{}", "<": "$<$", ">": "$>$", "|": "$|$", '"': "''", "`": r"\`{}",
+    "↓": r"$\downarrow$", "↑": r"$\uparrow$", "→": r"$\rightarrow$", "±": r"$\pm$", "−": "$-$", "–": r"\textendash{}",
+    "…": r"\ldots{}", "†": r"$\dagger$", "‡": r"$\ddagger$", "°": r"$^\circ$", "✗": r"$\times$",
+}  # fmt: skip
+"""What means something else to LaTeX, or that pdfLaTeX's first font does not have."""
+
+_ACCENTED = frozenset(map(chr, range(0xC0, 0x100))) - set("Ð×Þð÷þ")
+"""Letters beyond ASCII that it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,12 @@ def _csv(facts: Sequence[Fact]) -> str:
 
 
 def _aligned(sheet: Sheet) -> list[str]:
-    return ["left", *["right"] * (len(sheet.heads) - 1)]
+    """Figures stand at the right; the first column, and one that holds a word, at the left."""
+    columns = list(zip(*sheet.cells, strict=True))
+    return ["left" if i == 0 or any(map(_WORD.match, cells)) else "right" for i, cells in enumerate(columns)]
+
+
+_WORD = re.compile(r"(?!nan|inf)[^\W\d_]")
 
 
 def _text(sheet: Sheet) -> str:
@@ -95,9 +105,28 @@ def _markdown(sheet: Sheet) -> str:
 
 
 def _latex(sheet: Sheet) -> str:
-    heads = [_flat(head) for head in sheet.heads]
-    grid = tabulate(
-        sheet.cells, heads, tablefmt="latex_booktabs", colalign=_aligned(sheet) if sheet.cells else None,
-        disable_numparse=True,
-    )  # fmt: skip
-    return "\n".join([f"% {sheet.title}", grid.translate(_LATEX), *(f"% {line}" for line in sheet.legend)])
+    """Lines of a head are rows, as in the text."""
+    aligned = "".join(side[0] for side in _aligned(sheet)) or "l" * len(sheet.heads)
+    heads = itertools.zip_longest(*(head.split("\n") for head in sheet.heads), fillvalue="")
+    lines = [f"% {_one_line(sheet.title)}", rf"\begin{{tabular}}{{{aligned}}}", r"\toprule"]
+    lines += [*map(_latex_row, heads), r"\midrule", *map(_latex_row, sheet.cells), r"\bottomrule", r"\end{tabular}"]
+    return "\n".join([*lines, *(f"% {_one_line(line)}" for line in sheet.legend)])
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    row = " & ".join(map(_latex_cell, cells))
+    return ("{}" if row[:1] in ("[", "*") else "") + row + r" \\"  # the \\ before would take it for an argument
+
+
+def _latex_cell(text: str) -> str:
+    text = re.sub(r"(?<![\w.])-(?=\.?\d)", "−", _one_line(text))
+    return re.sub("-(?=-)", "-{}", "".join(map(_latex_character, text)))
+
+
+def _latex_character(c: str) -> str:
+    plain = c in _ACCENTED or (c.isascii() and c.isprintable())
+    return _LATEX.get(c, c if plain else f"[U+{ord(c):04X}]")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

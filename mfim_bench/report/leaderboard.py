@@ -204,7 +204,8 @@ def _ranks(table: Table, records: Sequence[Record], pairs: set[str]) -> dict[tup
     chosen = [pair for pair in records[0].scored() if pair in pairs]
     if not chosen:
         return {}
-    rows = {record.method: [row for pair, row in record.scored().items() if pair in pairs] for record in records}
+    scored = {record.method: record.scored() for record in records}
+    rows = {method: [found[pair] for pair in chosen] for method, found in scored.items()}  # runs may differ in order
     who = identities(rows[records[0].method])
     able = {
         name: [record.method for record in records if not record.measures[name]["self_judged"]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special
 
 from mfim_bench.statistics.intervals import Identities, Interval, dyadic_variance, paired
 
@@ -44,8 +44,9 @@ def win_rate(
     """Share of pairs in which A is better than B, a tie counting half; ``p`` is of "each wins as often".
 
     The interval is Wilson's, so it stays within 0 and 1, with t for z and as many pairs as independent ones would need
-    to have the share's dyadic variance V: rate (1 − rate) / V. Where one method wins every pair V is zero and tells
-    nothing; then half the identities, the pairs that they can form without meeting twice, stand for the number.
+    to have the share's dyadic variance V, exactly scaled: rate (1 − rate) / V. Where one method wins every pair V is
+    zero and tells nothing; then half the identities, the pairs that they can form without meeting twice, stand for the
+    number.
 
     Args:
         a, b: (n,) values of two methods, row i of both from the same pair.
@@ -60,17 +61,17 @@ def win_rate(
     better = (x < y) if lower_is_better else (x > y)
     wins = better + 0.5 * (x == y)
     rate = float(wins.mean())
-    variance, groups = dyadic_variance(wins - rate, *roles)
+    variance, groups = dyadic_variance(wins - rate, *roles, exact=True)
     df, nothing = max(groups - 1, 0), math.nan
     if math.isnan(variance):
         return Interval(rate, nothing, nothing, nothing, df, len(x), groups, nothing)
     if bool((x == y).all()):  # the same numbers: nobody wins
         return Interval(rate, rate, rate, 0.0, df, len(x), groups, 1.0)
     n = rate * (1 - rate) / variance if variance > 0 else groups / 2
-    t = float(stats.t.ppf(0.5 + level / 2, df))
+    t = float(special.stdtrit(df, 0.5 + level / 2))
     middle = (rate + t**2 / (2 * n)) / (1 + t**2 / n)
     half = t / (1 + t**2 / n) * math.sqrt(rate * (1 - rate) / n + t**2 / (4 * n**2))
-    p = float(2 * stats.t.sf(abs(rate - 0.5) * 2 * math.sqrt(n), df))  # Wilson's: the spread under the hypothesis
+    p = float(2 * special.stdtr(df, -abs(rate - 0.5) * 2 * math.sqrt(n)))  # Wilson's: the spread under the hypothesis
     return Interval(rate, max(0.0, middle - half), min(1.0, middle + half), math.sqrt(variance), df, len(x), groups, p)
 
 
@@ -95,4 +96,4 @@ def detectable(pilot: Interval, identities: int | None = None, *, power: float =
         return math.nan
     df = wanted - 1
     se = pilot.se * math.sqrt(pilot.identities / wanted)
-    return se * float(stats.t.ppf(1 - level / 2, df) + stats.t.ppf(power, df))
+    return se * float(special.stdtrit(df, 1 - level / 2) + special.stdtrit(df, power))

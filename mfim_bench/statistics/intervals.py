@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 Identities = Sequence[str]
 
@@ -77,36 +77,51 @@ def identity_codes(n: int, roles: Sequence[Identities]) -> tuple[NDArray[np.int6
     return held, first, len(names)
 
 
-def dyadic_variance(residuals: ArrayLike, *roles: Identities) -> tuple[float, int]:
+def dyadic_variance(residuals: ArrayLike, *roles: Identities, exact: bool = False) -> tuple[float, int]:
     """Variance of a mean from its residuals, and the number of identities.
 
     Args:
         residuals: (n,) values minus their mean (or a linearised statistic with mean zero).
         roles: n identities each: sources, targets, …
+        exact: scale by 1/(1 − d) instead of G/(G−1), with d the share of all n² couples of pairs that share an
+            identity. Taking the mean from the values takes the part d from the sum: its expectation is
+            n²V − 2 Σ_p m_p c_p + n²dV with m_p the pairs that depend on pair p and c_p the mean covariance of p with
+            all pairs, whose mean is V; so n²V (1 − d) where no pair has more than its share, as in any design of
+            independent values (unbiased under that working model, as Bell & McCaffrey, "Bias Reduction in Standard
+            Errors", Survey Methodology 2002). G/(G−1) is the same for G equal clusters; for two people a pair d is
+            near 4/G.
 
     Returns:
-        (variance, identities). The variance is nan for fewer than two pairs, and when one identity is in every pair:
-        then all pairs depend on each other and nothing in the data tells how much. The estimator is not bound to be
-        positive; where it falls below the variance of independent pairs, that one is taken.
+        (variance, identities). The variance is nan for fewer than two pairs, and when each pair shares an identity
+        with each other one, as where one identity is in all: then nothing in the data tells how much they depend. The
+        estimator is not bound to be positive; where it falls below the variance of independent pairs, that one is
+        taken.
     """
     e = np.asarray(residuals, dtype=np.float64)
     n = len(e)
     held, first, groups = identity_codes(n, roles)
-    if n < 2 or np.bincount(held[first]).max() == n:
+    dependent = _dependent_sum(np.ones(n), held, first)
+    if n < 2 or dependent == n**2:
         return math.nan, groups
-    total = 0.0
-    for size in range(1, len(roles) + 1):
+    total = _dependent_sum(e, held, first)
+    total *= 1 / (1 - dependent / n**2) if exact else groups / (groups - 1)
+    independent = float((e**2).sum()) * n / (n - 1)
+    return max(total, independent) / n**2, groups
+
+
+def _dependent_sum(e: NDArray[np.float64], held: NDArray[np.int64], first: NDArray[np.bool_]) -> float:
+    """Σ e_p e_q over all couples of pairs that share an identity, p = q among them."""
+    total, roles = 0.0, held.shape[1]
+    for size in range(1, roles + 1):
         sets, sums = [], []
-        for chosen in map(list, itertools.combinations(range(len(roles)), size)):
+        for chosen in map(list, itertools.combinations(range(roles), size)):
             whole = first[:, chosen].all(axis=1)
             sets.append(held[whole][:, chosen])
             sums.append(e[whole])
         _, which = np.unique(np.concatenate(sets), axis=0, return_inverse=True)
         by_set = np.bincount(which.reshape(-1), np.concatenate(sums))
         total += (-1) ** (size + 1) * float((by_set**2).sum())
-    total *= groups / (groups - 1)
-    independent = float((e**2).sum()) * n / (n - 1)
-    return max(total, independent) / n**2, groups
+    return total
 
 
 def _interval(estimate: float, residuals: NDArray[np.float64], roles: Sequence[Identities], level: float) -> Interval:
@@ -114,8 +129,8 @@ def _interval(estimate: float, residuals: NDArray[np.float64], roles: Sequence[I
     df, se = max(groups - 1, 0), math.sqrt(variance)
     if math.isnan(se):
         return Interval(estimate, math.nan, math.nan, math.nan, df, len(residuals), groups, math.nan)
-    half = float(stats.t.ppf(0.5 + level / 2, df)) * se
-    p = float(2 * stats.t.sf(abs(estimate) / se, df)) if se > 0 else (1.0 if estimate == 0 else 0.0)
+    half = float(special.stdtrit(df, 0.5 + level / 2)) * se
+    p = float(2 * special.stdtr(df, -abs(estimate) / se)) if se > 0 else (1.0 if estimate == 0 else 0.0)
     return Interval(estimate, estimate - half, estimate + half, se, df, len(residuals), groups, p)
 
 

@@ -84,14 +84,22 @@ class Baseline:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"the baseline {path.name} cannot be read ({type(error).__name__}: {error})") from error
 
-    def write(self, path: Path) -> None:
-        """Write the file, one pair a line, so that a version control system shows what changed."""
+    def write(self, path: Path, fresh: bool = False) -> None:
+        """Write the file, one pair a line, so that a version control system shows what changed.
+
+        Raises:
+            FileExistsError: it should be ``fresh``, and another process has written one meanwhile.
+        """
+        from mfim_bench.bench.parts import write_atomic
+
         head = {"schema": SCHEMA} | {key: value for key, value in asdict(self).items() if key != "rows"}
         head["columns"] = list(self.rows[0])
         rows = ",\n".join("  " + json.dumps(list(row.values()), ensure_ascii=False) for row in self.rows)
         text = json.dumps(head, indent=1, ensure_ascii=False).removesuffix("\n}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f'{text},\n "rows": [\n{rows}\n ]\n}}\n', encoding="utf-8")
+        if fresh:
+            path.touch(exist_ok=False)
+        write_atomic(path, f'{text},\n "rows": [\n{rows}\n ]\n}}\n'.encode())
 
     def scored(self) -> dict[str, Row]:
         """pair id → row, of the scored pairs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mfim_bench.bench.parts import write_atomic
 from mfim_bench.bench.record import Record
 from mfim_bench.errors import RowError
 from mfim_bench.media.images import read_image
@@ -28,7 +30,9 @@ def write_thumbnails(path: Path, record: Record) -> None:
     sheet = Image.new("RGB", (columns * THUMBNAIL, math.ceil(len(swaps) / columns) * THUMBNAIL))
     for index, swap in enumerate(swaps):
         sheet.paste(Image.fromarray(tile(swap, THUMBNAIL)), _corner(index, columns))
-    sheet.save(path, quality=75, method=6)
+    held = io.BytesIO()
+    sheet.save(held, "WEBP", quality=75, method=6)
+    write_atomic(path, held.getvalue())
 
 
 def _corner(index: int, columns: int) -> tuple[int, int]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from mfim_bench.testing.regression import NOTES, SwapRegression
+from mfim_bench.testing.regression import NOTES, SwapRegression, own_folder
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,9 +24,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.fixture
-def swap_regression(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> SwapRegression:
-    """``swap_regression.check("my-swap", protocol="virtual-faces", limit=100)`` fails when the method got worse."""
+@pytest.fixture(scope="session")
+def _mfim_out(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
+    """The folder for everything, and the one within it for this process's runs."""
     config = request.config
     if given := config.getoption("mfim_out"):
         out = Path(config.invocation_params.dir, given)
@@ -33,7 +34,14 @@ def swap_regression(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
         out = config.cache.mkdir("mfim-bench")
     else:
         out = tmp_path_factory.mktemp("mfim-bench")
-    return SwapRegression(request, out)
+    with own_folder(out) as runs:
+        yield out, runs
+
+
+@pytest.fixture
+def swap_regression(request: pytest.FixtureRequest, _mfim_out: tuple[Path, Path]) -> SwapRegression:
+    """``swap_regression.check("my-swap", protocol="virtual-faces", limit=100)`` fails when the method got worse."""
+    return SwapRegression(request, *_mfim_out)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 import re
 import shlex
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,13 +27,34 @@ FOLDER = "swap_baselines"
 """Beside the test's file."""
 NOTES = "mfim-bench"
 """Key of the notes that a passing test leaves among its properties."""
+_ONE_NAME = "if two tests share this name, rename one of them; else delete the file and make it again"
+
+
+@contextmanager
+def own_folder(out: Path) -> Iterator[Path]:
+    """A folder for runs that no other process uses: each worker of pytest-xdist, and each session, has one of its own.
+
+    What judges see is kept in it, so the lowest number that is free is taken.
+    """
+    from mfim_bench.bench.lock import TakenError, only_writer
+
+    with ExitStack() as held:
+        for number in itertools.count(1):
+            folder = out / ("runs" if number == 1 else f"runs-{number}")
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                held.enter_context(only_writer(folder))
+            except TakenError:
+                continue
+            break
+        yield folder
 
 
 class SwapRegression:
     """What the fixture ``swap_regression`` gives to a test."""
 
-    def __init__(self, request: pytest.FixtureRequest, out: Path) -> None:
-        self._node, self._config, self._out = request.node, request.config, out
+    def __init__(self, request: pytest.FixtureRequest, out: Path, runs: Path) -> None:
+        self._node, self._config, self._out, self._runs = request.node, request.config, out, runs
         self._taken: set[Path] = set()
 
     def check(
@@ -87,7 +110,7 @@ class SwapRegression:
         if path in self._taken:
             return 'a test with several checks gives each a name: swap_regression.check(…, name="second")'
         self._taken.add(path)
-        shutil.rmtree(self._out / "failures" / path.stem, ignore_errors=True)
+        shutil.rmtree(self._failures(path), ignore_errors=True)
         update = self._config.getoption("mfim_update_baseline")
         if not (update or path.exists()):
             return f"no baseline {self._relative(path)}; make it with: {self._command(update=True)}"
@@ -118,10 +141,11 @@ class SwapRegression:
                 said += f"; worse, but not significantly: {', '.join(verdict.doubtful)}"
             self._note(said)
             return ""
-        folder = self._out / "failures" / path.stem
-        folder.mkdir(parents=True)
-        record = replace(record, folder=Path(shutil.move(record.folder, folder / "run")))
-        write_failures(folder, record, verdict.pairs, path.with_suffix(".webp"))
+        folder, begun = self._failures(path), self._runs / "failure"
+        shutil.rmtree(begun, ignore_errors=True)
+        begun.mkdir()
+        record = replace(record, folder=Path(shutil.move(record.folder, begun / "run")))
+        write_failures(begun, record, verdict.pairs, path.with_suffix(".webp"))
         protocol = f"{new.protocol['name']} ({new.protocol['split']}, {len(new.rows)} pairs)"
         message = "\n".join(
             [
@@ -136,8 +160,16 @@ class SwapRegression:
                 f"If this is wanted, make the baseline again with: {self._command(update=True)}",
             ]
         )
-        (folder / "message.txt").write_text(message + "\n", encoding="utf-8")
+        (begun / "message.txt").write_text(message + "\n", encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)  # that of another session which failed meanwhile
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        begun.rename(folder)
         return message
+
+    def _failures(self, path: Path) -> Path:
+        """For the pictures of this check: tests of one name in two folders have two."""
+        place = os.path.relpath(self._node.path.parent, self._config.rootpath)
+        return self._out / "failures" / ("" if place.startswith("..") else place) / path.stem
 
     def _update(self, path: Path, new: Baseline, record: Record, shareable: bool) -> str:
         from mfim_bench.testing.pictures import write_thumbnails
@@ -145,14 +177,20 @@ class SwapRegression:
         if not new.scored():
             reasons = "; ".join(dict.fromkeys(row["reason"] for row in new.rows))
             return f"no pair was scored, so there is no baseline to keep: {reasons}"
+        fresh = not path.exists()
         try:
-            same = Baseline.read(path).same_numbers(new)
+            found = None if fresh else Baseline.read(path)
         except UsageError:
-            same = False
-        if same:
+            found = None
+        if found and found.same_numbers(new):
             self._note(f"the baseline {self._relative(path)} stays as it is: nothing changed")
             return ""
-        new.write(path)
+        if found and found.test != new.test:
+            return f"{self._relative(path)} is the baseline of {found.test}, not of {new.test}; {_ONE_NAME}"
+        try:
+            new.write(path, fresh)
+        except FileExistsError:
+            return f"another process has just written {self._relative(path)}; {_ONE_NAME}"
         if shareable:
             write_thumbnails(path.with_suffix(".webp"), record)
         else:
@@ -170,12 +208,10 @@ class SwapRegression:
         known.method(asked["method"])  # an unknown name is told before torch is imported
         from mfim_bench.bench import RunSettings, run
 
-        # One root for each worker of pytest-xdist. A run that was stopped, or is there already, may be of other code
-        # than the fingerprint sees (a method's dependency), so it is never continued.
-        root = self._out / f"runs{os.environ.get('PYTEST_XDIST_WORKER', '')}"
-        shutil.rmtree(root / spec.name, ignore_errors=True)
-        root.mkdir(parents=True, exist_ok=True)
-        return run(RunSettings(**asked, out=root), known)[0], not spec.data_required
+        # A run that was stopped, or is there already, may be of other code than the fingerprint sees (a method's
+        # dependency), so it is never continued.
+        shutil.rmtree(self._runs / spec.name, ignore_errors=True)
+        return run(RunSettings(**asked, out=self._runs), known)[0], not spec.data_required
 
     def _place(self, name: str) -> tuple[Path, str]:
         """The baseline's file, and the name of the check."""

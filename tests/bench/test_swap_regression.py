@@ -24,6 +24,7 @@ from mfim_bench.plugins import Plugins, Registry
 from mfim_bench.report.grid import HEAD
 from mfim_bench.testing.baseline import Baseline
 from mfim_bench.testing.pictures import SIDE, THUMBNAIL
+from mfim_bench.testing.regression import own_folder
 from mfim_bench.testing.verdict import SHARE, TOLERANCES, Verdict, improvements, judge, table
 
 pytest_plugins = ["pytester"]
@@ -303,6 +304,54 @@ def test_from_no_baseline_to_red_and_back(pytester: pytest.Pytester, measured: M
     assert "stays as it is: nothing changed" in said
     assert (pytester.path / BASELINE).read_bytes() == before
     assert not failures.exists()
+
+
+def test_two_tests_of_one_name_and_sessions_of_one_folder(pytester: pytest.Pytester, measured: Measured) -> None:
+    measured("blend", limit=2)  # as above
+    plugins.registry.cache_clear()
+    plugins.plugins.cache_clear()
+    check = "swap_regression.check('target-copy', protocol='tiny', limit={})\n"
+    pytester.makepyfile(
+        test_it="import pytest\n@pytest.mark.parametrize('name', ['a b', 'a-b'])\n"
+        "def test_same(swap_regression, name):\n    " + check.format("2 if name == 'a b' else 3")
+    )
+    update = "--mfim-update-baseline"
+    with own_folder(pytester.path / "out") as taken:  # as by another session
+        outcomes, said = pytest_says(pytester, update)
+        assert not (taken / "tiny").exists()
+    assert outcomes == {"passed": 1, "failed": 1}
+    assert "is the baseline of test_it.py::test_same[a b], not of test_it.py::test_same[a-b]; if two tests" in said
+    assert (pytester.path / "out" / "runs-2" / "tiny").is_dir()
+    kept = Baseline.read(pytester.path / "swap_baselines" / "test_it.test_same-a-b.json")
+    assert (kept.test, len(kept.rows)) == ("test_it.py::test_same[a b]", 2)
+
+
+def test_what_another_process_wrote_meanwhile_is_kept(measured: Measured, tmp_path: Path) -> None:
+    measured("blend", limit=2).write(tmp_path / "x.json", fresh=True)
+    before = (tmp_path / "x.json").read_bytes()
+    with pytest.raises(FileExistsError):
+        measured("blend", limit=3).write(tmp_path / "x.json", fresh=True)
+    assert (tmp_path / "x.json").read_bytes() == before
+    measured("blend", limit=3).write(tmp_path / "x.json")
+    assert len(Baseline.read(tmp_path / "x.json").rows) == 3
+
+
+def test_failures_of_one_name_in_two_folders_are_both_kept(pytester: pytest.Pytester, measured: Measured) -> None:
+    measured("blend", limit=2)  # as above
+    plugins.registry.cache_clear()
+    plugins.plugins.cache_clear()
+    method = pytester.makepyfile(swap=METHOD)
+    for folder in ("a", "b"):
+        (pytester.path / folder).mkdir()
+        (pytester.path / folder / "__init__.py").touch()
+        (pytester.path / folder / "test_it.py").write_text(TESTS.partition("def test_copies")[0])
+    assert pytest_says(pytester, "--mfim-update-baseline")[0] == {"passed": 2}
+    method.write_text(method.read_text().replace("SIZE = 64", "SIZE = 16"))
+    assert pytest_says(pytester)[0] == {"failed": 2}
+    for folder in ("a", "b"):
+        left = pytester.path / "out" / "failures" / folder / "test_it.test_swap"
+        assert (left / "run" / "manifest.json").is_file()
+        assert list(left.glob("01-*.png"))
 
 
 def test_the_plugin_is_cheap_to_import() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ import pytest
 from made_records import IDENTITY, POSE, Make, N
 
 from mfim_bench.cli import run_command
+from mfim_bench.errors import UsageError
 from mfim_bench.media.images import read_image, write_image
-from mfim_bench.report.compare import compare_all, couples, extremes
+from mfim_bench.report.compare import compare_all, couples, extremes, holds
 from mfim_bench.report.grid import HEAD
 
 
@@ -78,6 +80,19 @@ def test_fail_if_holds_of_any(make: Make, capsys: pytest.CaptureFixture[str]) ->
 def test_a_percentage_of_nothing_is_refused(make: Make) -> None:
     nothing = make("copy", 0.3, -100.0, reference=True)  # its poses are cut at 0
     assert run_command(["compare", str(make("a", 0.4, 2.0).folder), str(nothing.folder), "--fail-if", "pose > 1%"]) == 2
+
+
+def test_what_has_no_interval_passes_no_check(make: Make) -> None:
+    """One source in every pair: the mean is known, how sure it is is not."""
+    one, other = (
+        replace(record, rows=[{**row, "source_identity": "p0"} for row in record.rows])
+        for record in (make("a", 0.4, 2.0), make("b", 0.2, 2.0, seed=1))
+    )
+    differences = compare_all([(one, other)])[0].differences
+    assert holds("identity > 0", differences)
+    for expression in ("identity.low > 0", "identity > 9 and identity.p < 0.05"):
+        with pytest.raises(UsageError, match="cannot be told: the pairs compared give identity no interval"):
+            holds(expression, differences)
 
 
 def test_csv_and_json_hold_the_same_facts(make: Make, capsys: pytest.CaptureFixture[str]) -> None:

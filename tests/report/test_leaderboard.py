@@ -90,6 +90,13 @@ def test_mixed_runs_are_refused(make: Make) -> None:
     assert found.notes[0] == "left out, measured in different versions: pose@net-degrees"
 
 
+def test_runs_in_another_order_are_paired_by_name(make: Make) -> None:
+    a, b = make("a", 0.2, 2.0), make("b", 0.205, 2.0)  # the same noise: only pairing tells them apart
+    turned = replace(changed(b, pairs={"hash": "y"}), rows=b.rows[::-1])
+    ranks = leaderboard([a, turned], common=True).ranks
+    assert (ranks["a", IDENTITY].text, ranks["b", IDENTITY].text) == ("1", "2")
+
+
 def test_runs_on_other_images_are_left_out_at_most(make: Make) -> None:
     records = make("a", 0.2, 2.0), make("b", 0.4, 2.0, seed=1), make("c", 0.3, 2.0, content="other")
     with pytest.raises(UsageError, match="c measured other images"):
@@ -124,3 +131,20 @@ def test_the_command_in_every_format(make: Make, tmp_path: Path, capsys: pytest.
     assert run_command([*base, "-f", "markdown"]) == 0
     assert capsys.readouterr().out.count("| made/") == 2
     assert run_command([*base, "--pairs", "7"]) == 2
+
+
+def test_another_method_of_one_name_is_told(make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """dir:one/results and dir:two/results are both dir-results; only the newer is shown, and not without a word."""
+    for name, argument, started in (
+        ("made/a/1", "one", "2020"),
+        ("made/a/2", "two", "2021"),
+        ("made/a/3", "two", "2022"),
+    ):
+        path = make(name, 0.2, 2.0).folder / "manifest.json"
+        manifest = json.loads(path.read_text())
+        manifest["inputs"]["method"] |= {"name": "dir-results", "argument": argument}
+        path.write_text(json.dumps(manifest | {"started": started}))
+    assert run_command(["leaderboard", "--protocol", "made", "--out", str(tmp_path / "runs"), "-f", "json"]) == 0
+    out, err = capsys.readouterr()
+    assert {fact["run"] for fact in json.loads(out)} == {"made/a/3"}
+    assert err == f"left out: {tmp_path / 'runs' / 'made/a/1'}, for another method called dir-results is newer\n"

@@ -41,13 +41,14 @@ def test_a_win_in_every_pair_still_has_an_interval() -> None:
     assert win_rate([1.0] * 120, [0.0] * 120, source, target).high == pytest.approx(1 - never.low)
 
 
-def simulate_wins(repeats: int, seed: int) -> float:
-    """Share of repeats in which the interval holds the true rate, P(Z < 1): differences of variance 2 and mean −√2."""
+def simulate_wins(repeats: int, seed: int, kind: str = "target", identities: int = 70, sigma: float = 1.0) -> float:
+    """Share of repeats in which the interval holds the true rate, P(Z < sigma), of differences that are normal."""
     rng = np.random.default_rng(seed)
-    held, truth = 0, float(stats.norm.cdf(1.0))
+    held, truth = 0, float(stats.norm.cdf(sigma))
+    shift = sigma * math.sqrt({"none": 1, "source": 2, "target": 2, "both": 3}[kind])
     for _ in range(repeats):
-        source, target = draw_pairs(rng, 70, PAIRS[70])
-        d = draw_values(rng, "target", 70, source, target) - math.sqrt(2)
+        source, target = draw_pairs(rng, identities, PAIRS[identities])
+        d = draw_values(rng, kind, identities, source, target) - shift
         interval = win_rate(d, np.zeros(len(d)), names(source), names(target))
         held += interval.low <= truth <= interval.high
     return held / repeats
@@ -58,10 +59,12 @@ def test_win_rate_coverage_small() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="missed: 93.2 % at 70 people, see docs/statistics.md")
-def test_win_rate_coverage_full() -> None:
-    coverage = simulate_wins(5000, seed=3)
-    print(f"coverage of a win rate of .84, effect of the target, 70 identities: {coverage:.4f}")
+@pytest.mark.parametrize("identities", [70, 100])
+@pytest.mark.parametrize("kind", ["source", "target", "both", "none"])
+@pytest.mark.parametrize("sigma", [0.0, 1.0])
+def test_win_rate_coverage_full(kind: str, identities: int, sigma: float) -> None:
+    coverage = simulate_wins(5000, 3, kind, identities, sigma)
+    print(f"coverage of a win rate of {stats.norm.cdf(sigma):.2f}, {kind}, {identities} identities: {coverage:.4f}")
     assert 0.935 <= coverage <= 0.965
 
 

@@ -30,6 +30,27 @@ def test_variance_equals_the_double_sum(roles: int) -> None:
         assert variance == pytest.approx(max(expected, floor), rel=1e-10)
 
 
+@pytest.mark.parametrize("roles", [1, 2, 3])
+def test_the_exact_scale_undoes_what_the_mean_takes(roles: int) -> None:
+    """Independent values of variance 1 in a lopsided design: the sum over residuals expects n − n d, not n."""
+    rng = np.random.default_rng(roles)
+    who = np.minimum(rng.integers(12, size=(roles, 60)), rng.integers(12, size=(roles, 60)))
+    shared = np.array([[bool(set(p) & set(q)) for q in who.T] for p in who.T])
+    centre = np.eye(60) - 1 / 60
+    expected = np.trace(centre @ shared @ centre)
+    assert expected == pytest.approx(60 * (1 - shared.mean()))
+    e = centre @ (rng.normal(size=60) + 3 * np.arange(12)[who[-1]])
+    variance, _ = dyadic_variance(e, *map(names, who), exact=True)
+    assert variance == pytest.approx((np.outer(e, e) * shared).sum() / 60**2 * 60 / expected, rel=1e-10)
+
+
+def test_the_exact_scale_of_equal_clusters_is_the_usual_one() -> None:
+    x = np.random.default_rng(2).normal(size=60)
+    x += 2 * np.repeat(np.random.default_rng(3).normal(size=10), 6)
+    who = names(np.repeat(np.arange(10), 6))
+    assert dyadic_variance(x - x.mean(), who, exact=True) == pytest.approx(dyadic_variance(x - x.mean(), who))
+
+
 def test_a_role_that_repeats_another_changes_nothing() -> None:
     rng = np.random.default_rng(8)
     source, target = (names(c) for c in draw_pairs(rng, 12, 50))
@@ -56,6 +77,11 @@ def test_one_identity_in_every_pair_gives_no_interval() -> None:
     assert interval.estimate == 2.5
     assert math.isnan(interval.se)
     assert math.isnan(interval.low)
+
+
+def test_pairs_that_all_meet_give_no_interval() -> None:
+    """Nobody is in all three, yet each two share somebody: the residuals of all dependent couples sum to zero."""
+    assert math.isnan(mean_interval([1.0, 2.0, 4.0], ["a", "b", "c"], ["b", "c", "a"]).se)
 
 
 @pytest.mark.parametrize("n", [0, 1])
