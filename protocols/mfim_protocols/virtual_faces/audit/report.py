@@ -126,7 +126,7 @@ def heatmap(path: Path, summary: Summary) -> None:
     axes.set_title(f"{title(summary)}; framed: what the measure should see", fontsize=9)
     figure.colorbar(image, ax=axes, label="share of two faces' distance")
     with mpl.rc_context({"font.size": 8}):
-        figure.savefig(path, dpi=110, metadata={"Software": None})
+        figure.savefig(path, dpi=85, metadata={"Software": None})
 
 
 def page(path: Path, summary: Summary) -> None:
