@@ -42,6 +42,8 @@ class JudgeSpec:
 
     Attributes:
         name: unique; methods name it in ``trained_with`` when it trained them.
+        twins: networks made as this judge was, of like data by a like loss, by the names that methods give them in
+            ``trained_with``: what pleases a twin pleases the judge, so a method that one trained is self-judged too.
         factory: ``"module:attr"`` of a callable ``(device: torch.device) -> Judge``.
         version: changes whenever a feature could change (weights, crop, normalisation).
         lineage: kinds of data that trained it, e.g. ``"virtual-faces"``; the protocol's domain among them = in-domain.
@@ -64,6 +66,11 @@ class JudgeSpec:
     aligned_by: Literal["own", "target"] = "own"
     needs_face: bool = True
     cached: bool = True
+    twins: tuple[str, ...] = ()
+
+    def taught(self, trained_with: Sequence[str]) -> bool:
+        """Whether this judge, or a twin of it, is among the networks that trained a method."""
+        return not {self.name, *self.twins}.isdisjoint(trained_with)
 
 
 JudgeFactory: TypeAlias = "Callable[[torch.device], Judge]"

@@ -349,7 +349,7 @@ def _measure_entry(measure: MeasureSpec, method: MethodSpec, protocol: ProtocolS
         "summary": measure.summary,
         "version": measure.full_version,
         "judge": judge.name if judge else None,
-        "self_judged": judge is not None and judge.name in method.trained_with,
+        "self_judged": judge is not None and judge.taught(method.trained_with),
         "in_domain": judge is not None and bool(protocol.domain) and protocol.domain in judge.lineage,
     }
 

@@ -43,7 +43,8 @@ RECOGNISER = JudgeSpec(
     version="1+mtcnn-5",
     lineage=("virtual-faces",),
     weights=("recogniser",),
-    card="docs/judges.md",
+    card="docs/cards/recogniser.md",
+    twins=("supervisor-r",),
 )
 
 _DISTANCES = "mfim_bench.measures.distances"

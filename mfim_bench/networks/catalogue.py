@@ -26,7 +26,7 @@ WEIGHTS: tuple[WeightsSpec, ...] = (
     ),
     WeightsSpec(
         name="recogniser",
-        sha256="cfe9fcc336dfa73906f8bbcb6556d5bd450966dd0719f1448ae3a0245abb360c",
+        sha256="8d54f393175e6e7f7c994c4881e02b4d8d178c62f0acb308aadfde7c5e9e902e",
         package="mfim_bench:networks/weights/recogniser.safetensors",
         licence="Apache-2.0",
         summary="open recogniser: identity, trained on virtual faces",

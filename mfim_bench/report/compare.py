@@ -202,7 +202,9 @@ def sheet(comparison: Comparison) -> Sheet:
     if bootstrap:
         legend.append("bootstrap: the same interval by resampling identities (pigeonhole), which errs on the wide side")
     if not all(d.ranked for d in comparison.differences):
-        legend.append(f"{SELF_JUDGED} self-judged: this judge helped to train one of them; proves nothing")
+        legend.append(
+            f"{SELF_JUDGED} self-judged: this judge, or a twin of it, helped to train one of them; proves nothing"
+        )
     legend += [*in_domain_legend(measures), *audited.legend(audited.verdicts(measures))]
     if few := statistics.few_identities(first.interval.identities):
         legend.append(few)

@@ -246,7 +246,7 @@ def _legend(lines: Sequence[Line], measures: Mapping[str, Mapping[str, Any]], ra
     if any(cell.best for line in lines for cell in line.cells.values()):
         legend.append(f"{BEST} best of the methods compared (references are not ranked)")
     if any(cell.self_judged for line in lines for cell in line.cells.values()):
-        legend.append(f"{SELF_JUDGED} self-judged: this judge helped to train the method; not ranked")
+        legend.append(f"{SELF_JUDGED} self-judged: this judge, or a twin of it, helped to train the method; not ranked")
     legend += in_domain_legend(measures)
     if ranked > 1 and not same:
         legend.append("not ranked: the methods were scored on different pairs; --common counts the pairs all scored")

@@ -7,12 +7,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from mfim_bench.cli import run_command
 from mfim_bench.errors import UsageError
 from mfim_bench.networks.catalogue import WEIGHTS
 from mfim_bench.weights import locate
 from mfim_protocols.judges import cards, heldout, measure, overlay
+from mfim_protocols.judges.recogniser import told_apart
 from mfim_protocols.virtual_faces import props, shards
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -225,3 +227,12 @@ def test_the_card_is_true(name: str) -> None:
 @pytest.mark.slow
 def test_the_floors_are_true() -> None:
     assert run_command(["judges", "floors", "--check"]) == 0
+
+
+def test_embeddings_are_told_apart_where_they_can_be() -> None:
+    who = np.array([0, 0, 1, 1, 2])
+    seen = torch.tensor([[0.0, 0], [0, 0.1], [1, 0], [0.15, 0.1], [5, 5]])
+    figures = told_apart(seen, who)
+    assert figures["rank1"] == 3 / 4  # the last one is alone: there is nothing to find
+    assert figures["l2_same"] == pytest.approx((0.1 + np.hypot(0.85, 0.1)) / 2)
+    assert 0.5 < figures["auc"] < 1

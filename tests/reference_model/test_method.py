@@ -19,6 +19,7 @@ from mfim.method import MFIMMethod, load, load_file
 from mfim.model import MFIM
 from mfim_bench.cli import run_command
 from mfim_bench.errors import UsageError
+from mfim_bench.measures import MEASURES
 from mfim_bench.method import Method, MixingMethod
 from mfim_bench.networks.files import EXACT
 
@@ -138,6 +139,11 @@ def test_plugin_is_light_and_whole() -> None:
     assert (spec.name, spec.template, spec.size) == ("mfim", "ffhq", 64)
     assert spec.weights == (plugin.WEIGHTS.name,)
     assert spec.trained_with
+    # The judge that is made as its supervisor is does not rank it; the others do.
+    judges = {m.judge.name: m.judge for m in MEASURES if m.judge}
+    assert {name for name, judge in judges.items() if judge.taught(spec.trained_with)} == {"recogniser"}
+    assert judges["recogniser"].taught(["recogniser"])
+    assert not judges["recogniser"].taught([])
 
 
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

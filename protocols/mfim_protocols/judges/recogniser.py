@@ -80,15 +80,17 @@ class RecogniserTask:
 
 def told_apart(embedding: Tensor, identity: NDArray[np.int64]) -> dict[str, float]:
     """How well embeddings (N, D) tell N images of known people apart: chance that two images of one person lie nearer
-    than two of different people (AUC), share of images whose nearest other one is the same person's, mean distances.
+    than two of different people (AUC), share of images whose nearest other one is the same person's (of images that
+    have another one), mean distances.
     """
     distances = torch.cdist(embedding.double(), embedding.double()).numpy()
     same = identity[:, None] == identity
     upper = np.triu(np.ones_like(same), 1)
+    several = same.sum(1) > 1
     nearest = identity[(distances + np.where(np.eye(len(same)), np.inf, 0)).argmin(1)]
     return {
         "auc": landmarks.same_person_auc(embedding[:, :, None], identity),
-        "rank1": float((nearest == identity).mean()),
+        "rank1": float((nearest == identity)[several].mean()),
         "l2_same": float(distances[same & upper].mean()),
         "l2_different": float(distances[~same & upper].mean()),
     }
