@@ -20,6 +20,7 @@ from mfim_bench.report.table import SELF_JUDGED, check_comparable, in_domain_leg
 from mfim_bench.statistics import Interval
 
 NOT_TOLD = "–"
+"""Where the pairs give no number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,9 +215,11 @@ def sheet(comparison: Comparison) -> Sheet:
     legend += [*in_domain_legend(measures), *audited.legend(audited.verdicts(measures))]
     if any(NOT_TOLD in cell for row in rows for cell in row[1:]):
         legend.append(
-            f"{NOT_TOLD} the pairs cannot tell: they are fewer than two, or each shares a person with each other"
+            f"{NOT_TOLD} not defined: the pairs are fewer than two, each shares a person with each other one, or (d_z)"
+            " all differ alike"
         )
-    elif few := statistics.few_identities(first.interval.identities):
+    few = statistics.few_identities(first.interval.identities)
+    if few and math.isfinite(first.interval.se):
         legend.append(few)
     legend += [f"not compared: {name} ({why})" for name, why in left_out(comparison.a, comparison.b).items()]
     title = f"A = {a}, B = {b}: {first.interval.n} pairs that both scored"

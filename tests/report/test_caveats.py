@@ -152,7 +152,7 @@ def test_one_pair_shows_no_numbers_that_are_none(make: Make, capsys: pytest.Capt
         out = capsys.readouterr().out
         assert "nan" not in out
         assert "too narrow" not in out, "there is no interval to be too narrow"
-        assert out.count("cannot tell: they are fewer than two") == 1
+        assert out.count("not defined: the pairs are fewer than two") == 1
         assert ("[\\textendash{}, \\textendash{}]" if style == "latex" else "[–, –]") in out
     assert run_command(["report", *runs]) == 0
     assert "too narrow" not in capsys.readouterr().out
