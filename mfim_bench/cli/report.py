@@ -53,6 +53,7 @@ def report(
 
     records = [Record.load(folder) for folder in runs]
     page = write_page(output or runs[0] / "report.html", records, common, all_pictures)
+    _tell(records)
     if as_json:
         typer.echo(json.dumps([dict(record.summary) for record in records], indent=2))
         return
@@ -83,12 +84,12 @@ def compare(
         typer.Option("--baseline", help="Compare each with this one instead: its folder, or its method's name."),
     ] = "",
     fail_if: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--fail-if",
             help="Exit 1 when true of any: 'identity.low > 0 or pose.p < 0.01 and pose > 0', 'identity > +2%'.",
         ),
-    ] = "",
+    ] = None,
     worst: Annotated[int, typer.Option(min=0, help="Also the pairs that differ most, so many a measure.")] = 0,
     pictures: Annotated[Path | None, typer.Option(help="PNG of these pairs to write (else 3 a measure).")] = None,
     side: Annotated[int, typer.Option(min=16, max=1024, help="Side of each picture, pixels.")] = 160,
@@ -109,12 +110,13 @@ def compare(
     records = [Record.load(folder) for folder in runs]
     base = _chosen(baseline, runs, records) if baseline else None
     found = comparison.compare_all(comparison.couples(records, base), bootstrap, seed)
-    held = [comparison.holds(fail_if, one.differences) for one in found] if fail_if else []
+    held = [comparison.holds(fail_if, one.differences) for one in found] if fail_if is not None else []
     sheets = []
     for one in found:
         sheets += [comparison.sheet(one), *([comparison.worst_sheet(one, worst)] if worst else [])]
     style = Format.json if as_json else style
     typer.echo(render(sheets, style))
+    _tell(*([one.a, one.b] for one in found))
     if style in ("json", "csv"):
         for one in found:
             for name, why in comparison.left_out(one.a, one.b).items():
@@ -124,6 +126,14 @@ def compare(
     if any(held):
         typer.echo(f"mfim-bench: {fail_if} holds", err=True)
         raise typer.Exit(1)
+
+
+def _tell(*together: list[Record]) -> None:
+    """What a reader must know of runs that were compared, each line once."""
+    from mfim_bench.report.caveats import caveats
+
+    for line in dict.fromkeys(line for records in together for line in caveats(records)):
+        typer.echo(line, err=True)
 
 
 def _chosen(text: str, runs: list[Path], records: list[Record]) -> Record:
@@ -154,12 +164,13 @@ def leaderboard(
 
     found = board.leaderboard(_newest(out / protocol, split, pairs), common, sort)
     typer.echo(render([*found.sheets(), *others.sheets(beside or [])], style))
+    _tell([line.record for line in found.table.lines])
 
 
 def _newest(folder: Path, split: str, pairs: int | None) -> list[Record]:
     from mfim_bench.bench.record import Record
 
-    found: dict[str, Record] = {}
+    found: dict[str, list[Record]] = {}
     for manifest in sorted(folder.glob("*/*/manifest.json")):
         try:
             record = Record.load(manifest.parent)
@@ -168,14 +179,35 @@ def _newest(folder: Path, split: str, pairs: int | None) -> list[Record]:
             continue
         if record.manifest["inputs"]["protocol"]["split"] != split or pairs not in (None, len(record.rows)):
             continue
-        known = found.get(record.method, record)
-        older, newer = sorted((known, record), key=lambda one: str(one.manifest["started"]))
-        if len({one.manifest["inputs"]["method"].get("argument") for one in (older, newer)}) > 1:
-            typer.echo(f"left out: {older.folder}, for another method called {newer.method} is newer", err=True)
-        found[record.method] = newer
+        found.setdefault(record.method, []).append(record)
     if not found:
         raise UsageError(f"there is no finished run of split {split} under {folder}")
-    return list(found.values())
+    return [_newest_of(sorted(runs, key=lambda one: str(one.manifest["started"]))) for runs in found.values()]
+
+
+def _newest_of(runs: list[Record]) -> Record:
+    """The last; of the others those that a reader may miss are named: another method's, and the most complete."""
+
+    def size(run: Record) -> tuple[int, int]:
+        return len(run.scored()), len(run.manifest["measures"])
+
+    *older, newest = runs
+    same = []
+    for run in older:
+        if run.manifest["inputs"]["method"].get("argument") == newest.manifest["inputs"]["method"].get("argument"):
+            same.append(run)
+        else:
+            typer.echo(f"left out: {run.folder}, for another method called {newest.method} is newer", err=True)
+    pairs, measures = size(newest)
+    fuller = [run for run in same if size(run)[0] > pairs or size(run)[1] > measures]
+    if fuller:
+        most = max(reversed(fuller), key=size)
+        typer.echo(
+            f"older run of {most.method} with {size(most)[0]} pairs, {size(most)[1]} measures left out"
+            f" (the newest: {pairs}, {measures}): {most.folder}",
+            err=True,
+        )
+    return newest
 
 
 def table(
@@ -199,6 +231,7 @@ def table(
         label, _, folder = text.rpartition("=") if not Path(text).exists() else ("", "", text)
         labelled.append((label, Record.load(Path(folder))))
     typer.echo(render([forms.form(form, labelled, common), *others.sheets(beside or [])], style))
+    _tell([record for _, record in labelled])
 
 
 def published(

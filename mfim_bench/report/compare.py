@@ -19,6 +19,9 @@ from mfim_bench.report.grid import write_grid
 from mfim_bench.report.table import SELF_JUDGED, check_comparable, in_domain_legend, marks, same_others
 from mfim_bench.statistics import Interval
 
+NOT_TOLD = "–"
+"""Where the pairs give no number."""
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -187,10 +190,16 @@ def sheet(comparison: Comparison) -> Sheet:
     for d in comparison.differences:
         digits = measures[d.measure]["digits"] + 1
         name = f"{d.measure} {mark[d.measure]}{'' if d.ranked else SELF_JUDGED}"
-        row = [name, f"{d.a:.{digits}f}", f"{d.b:.{digits}f}", _signed(d.interval, digits)]
-        row += [_signed(d.bootstrap, digits, bare=True)] if d.bootstrap else []
-        wins = f"{100 * d.wins.estimate:.0f} % [{100 * d.wins.low:.0f}, {100 * d.wins.high:.0f}]"
-        row += [f"{d.p:.2g}", f"{d.effect:+.2f}", wins, f"{d.detectable:.{digits}f}"]
+        signed = f"+.{digits}f"
+        row = [
+            name,
+            f"{d.a:.{digits}f}",
+            f"{d.b:.{digits}f}",
+            f"{d.interval.estimate:{signed}} {_ends(d.interval, signed)}",
+        ]
+        row += [_ends(d.bootstrap, signed)] if d.bootstrap else []
+        wins = f"{100 * d.wins.estimate:.0f} % {_ends(d.wins, '.0f', 100)}"
+        row += [_shown(d.p, ".2g"), _shown(d.effect, "+.2f"), wins, _shown(d.detectable, f".{digits}f")]
         rows.append(row)
     heads = ["measure", "A", "B", "A − B [95 %]", *(["bootstrap"] if bootstrap else [])]
     heads += ["p (Holm)", "d_z", "A better [95 %]", "detectable"]
@@ -206,16 +215,25 @@ def sheet(comparison: Comparison) -> Sheet:
             f"{SELF_JUDGED} self-judged: this judge, or a twin of it, helped to train one of them; proves nothing"
         )
     legend += [*in_domain_legend(measures), *audited.legend(audited.verdicts(measures))]
-    if few := statistics.few_identities(first.interval.identities):
+    if any(NOT_TOLD in cell for row in rows for cell in row[1:]):
+        legend.append(
+            f"{NOT_TOLD} not defined: the pairs are fewer than two, each shares a person with each other one, or (d_z)"
+            " all differ alike"
+        )
+    few = statistics.few_identities(first.interval.identities)
+    if few and math.isfinite(first.interval.se):
         legend.append(few)
     legend += [f"not compared: {name} ({why})" for name, why in left_out(comparison.a, comparison.b).items()]
     title = f"A = {a}, B = {b}: {first.interval.n} pairs that both scored"
     return Sheet(title, heads, rows, legend, [_fact(comparison, d) for d in comparison.differences])
 
 
-def _signed(interval: Interval, digits: int, bare: bool = False) -> str:
-    ends = f"[{interval.low:+.{digits}f}, {interval.high:+.{digits}f}]"
-    return ends if bare else f"{interval.estimate:+.{digits}f} {ends}"
+def _shown(value: float, style: str) -> str:
+    return f"{value:{style}}" if math.isfinite(value) else NOT_TOLD
+
+
+def _ends(interval: Interval, style: str, times: int = 1) -> str:
+    return f"[{_shown(times * interval.low, style)}, {_shown(times * interval.high, style)}]"
 
 
 def _fact(comparison: Comparison, d: Difference) -> Fact:

@@ -19,7 +19,7 @@ from mfim_bench import statistics
 from mfim_bench.bench.record import Record, identities
 from mfim_bench.errors import UsageError
 from mfim_bench.report.formats import Fact, Sheet
-from mfim_bench.report.table import Line, Table, build, same_others
+from mfim_bench.report.table import Line, Table, build, distances, same_others
 
 LEVEL = 0.05
 
@@ -164,7 +164,8 @@ def _comparable(records: Sequence[Record], common: bool) -> tuple[list[Record], 
         judges = record.manifest["inputs"]["judges"]
         for name, measure in {**record.measures, **record.sets}.items():
             weights = judges[measure["judge"]]["weights"] if measure["judge"] in judges else {}
-            versions.setdefault(name, {}).setdefault(f"{measure['version']} {weights}", []).append(record.method)
+            version = f"{measure['version']} {distances(record)[name]} {weights}"
+            versions.setdefault(name, {}).setdefault(version, []).append(record.method)
     mixed = {name: found for name, found in versions.items() if len(found) > 1}
     if mixed and not common:
         name, found = next(iter(mixed.items()))

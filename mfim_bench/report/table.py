@@ -136,7 +136,7 @@ def in_domain_legend(measures: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def build(records: Sequence[Record], common: bool = False, mark: bool = True) -> Table:
-    """The table of several runs.
+    """The table of several runs, of the measures that all of them have (`mfim_bench.report.caveats` names the others).
 
     Args:
         records: of one protocol, split and copy of the data.
@@ -144,7 +144,7 @@ def build(records: Sequence[Record], common: bool = False, mark: bool = True) ->
         mark: the best value of each measure.
 
     Raises:
-        UsageError: the runs measured other images, or with other measures.
+        UsageError: the runs measured other images, or by other versions of a measure.
     """
     if not records:
         raise UsageError("no run to report")
@@ -188,7 +188,7 @@ def check_comparable(records: Sequence[Record]) -> None:
     """Refuse runs whose numbers do not mean the same.
 
     Raises:
-        UsageError: another protocol, split, data, or version of a measure.
+        UsageError: another protocol, split, data, version or distance of a measure, or weights of a judge.
     """
     first = records[0]
     for other in records[1:]:
@@ -200,10 +200,17 @@ def check_comparable(records: Sequence[Record]) -> None:
         for name in ours.keys() & theirs.keys():
             if ours[name]["version"] != theirs[name]["version"]:
                 raise UsageError(f"{first.folder} and {other.folder} used different versions of {name}")
+            if distances(first)[name] != distances(other)[name]:
+                raise UsageError(f"{first.folder} and {other.folder} used different distances of {name}")
         judges, others = first.manifest["inputs"]["judges"], other.manifest["inputs"]["judges"]
         for name in judges.keys() & others.keys():
             if judges[name]["weights"] != others[name]["weights"]:
                 raise UsageError(f"{first.folder} and {other.folder} used different weights of judge {name}")
+
+
+def distances(record: Record) -> dict[str, str]:
+    """Measure → the function that makes its numbers of what a judge saw."""
+    return {measure["name"]: measure["distance"] for measure in record.manifest["inputs"]["measures"]}
 
 
 def same_others(records: Sequence[Record], name: str) -> bool:
@@ -256,7 +263,9 @@ def _legend(lines: Sequence[Line], measures: Mapping[str, Mapping[str, Any]], ra
             if measure["over"] == "gallery" and not same_others(records, name):
                 legend.append(f"{name} is not ranked: the methods were looked for among different frames")
             legend.append(f"{name}: {_compared_with([line.record.summary['whole'][name] for line in lines], measure)}")
-    people = [cell.interval.identities for line in lines for cell in line.cells.values() if cell.interval.identities]
+    people = [
+        cell.interval.identities for line in lines for cell in line.cells.values() if math.isfinite(cell.interval.se)
+    ]
     if few := statistics.few_identities(min(people, default=0)):
         legend.append(few)
     legend += audited.legend(audited.verdicts(measures))

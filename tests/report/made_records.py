@@ -72,7 +72,9 @@ def write_record(
         "pairs": pairs, "started": "2020", "summary": f"made {name}", "environment": {"git_commit": None},
         "inputs": {
             "method": {"name": name, "version": "1", "size": size, "argument": ""},
-            "judges": {}, "batch_size": 8, "device": "cpu",
+            "judges": {}, "batch_size": 8, "device": "cpu", "libraries": {"torch": "1"},
+            "code": {"mfim_bench": "1", "mfim_bench.measures.distances": "1"},
+            "measures": [{"name": m["name"], "distance": "mfim_bench.measures.distances:l2"} for m in measures],
             "protocol": {"name": "made", "split": "test", "content": content}, "pairs": {"hash": "x"},
         },
     }  # fmt: skip

@@ -105,9 +105,12 @@ def write_rows(
         "environment": {"git_commit": "c0ffee", "threads": 1, "command": ["run", "--method", method]},
         "inputs": {
             "method": {"name": method, "version": "1", "size": 0, "argument": "", "weights": {"net": "ab" * 32}},
-            "judges": {"net": {"weights": {"net-file": "cd" * 32}}}, "libraries": {"torch": "9.9"},
-            "code": {"package": "ef" * 32}, "batch_size": 8, "device": "cpu", "dtype": "float32", "seed": 0,
+            "judges": {"net": {"name": "net", "factory": "package:judge", "weights": {"net-file": "cd" * 32},
+                               "code": {}, "libraries": {"torch": "9.9"}, "device": "cpu"}},
+            "libraries": {"torch": "9.9"}, "code": {"package": "ef" * 32, "mfim_bench": "ef" * 32},
+            "batch_size": 8, "device": "cpu", "dtype": "float32", "seed": 0,
             "protocol": {"name": "made", "version": "1", "split": "test", "content": "data"}, "pairs": {"hash": "x"},
+            "measures": [{"name": name, "distance": "package:distance"} for name in measures],
         },
     }  # fmt: skip
     write_part(folder / "parts" / "score-000000.parquet", rows, score_schema(measures))
