@@ -72,10 +72,8 @@ def win_rate(
     middle = (rate + t**2 / (2 * n)) / (1 + t**2 / n)
     half = t / (1 + t**2 / n) * math.sqrt(rate * (1 - rate) / n + t**2 / (4 * n**2))
     p = float(2 * special.stdtr(df, -abs(rate - 0.5) * 2 * math.sqrt(n)))  # Wilson's: the spread under the hypothesis
-    low, high = (
-        min(rate, max(0.0, middle - half)),
-        max(rate, min(1.0, middle + half)),
-    )  # rounding must not lose the rate
+    # The interval holds the rate, also after rounding.
+    low, high = min(rate, max(0.0, middle - half)), max(rate, min(1.0, middle + half))
     return Interval(rate, low, high, math.sqrt(variance), df, len(x), groups, p)
 
 
