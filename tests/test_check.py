@@ -30,8 +30,14 @@ def raises(s, t): raise RuntimeError("CUDA out of\\nmemory")
 def batch(s, t): return t - t.mean(0, keepdim=True) + 0.5
 def random(s, t): return t + 0.01 * torch.rand_like(t)
 def inplace(s, t): return t.mul_(0.5)
+def refuses(s, t):
+    from mfim_bench.errors import RowError
+    if any(row.min() == row.max() for row in s): raise RowError("no face")
+    return (s + t) / 2
 def bgr(s, t): return t.flip(1)
-def over(s, t): return t * 1.2 + 0.1
+def over(s, t): return t * 1.5
+def under(s, t): return t - 0.5
+def rounded(s, t): return t.round() * 1.002 - 0.001
 counter = 0
 def counts(s, t):
     global counter
@@ -81,8 +87,11 @@ def test_references_pass(registry: Registry, name: str) -> None:
         ("random", "FAIL", "row independence", ""),
         ("counts", "FAIL", "deterministic", ""),
         ("inplace", "FAIL", "inputs", "in place"),
+        ("refuses", "ok", "row independence", ""),
         ("bgr", "note", "colour", "BGR"),
-        ("over", "note", "range", "clips"),
+        ("over", "FAIL", "range", "wanted [0, 1]; a run clips it"),
+        ("under", "FAIL", "range", "wanted [0, 1]; a run clips it"),
+        ("rounded", "ok", "range", ""),
     ],
 )
 def test_each_breach_is_found(

@@ -25,6 +25,7 @@ BROKEN = {
     "half": {"dtype"},
     "nan": {"range", "determinism", "one_pair_and_many", "batch_independence", "mixing"},
     "bytes_": {"range"},
+    "over": {"range"},
     "batch": {"batch_independence"},
     "order": {"batch_independence"},
     "counts": {"determinism", "batch_independence"},

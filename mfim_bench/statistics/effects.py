@@ -45,8 +45,8 @@ def win_rate(
 
     The interval is Wilson's, so it stays within 0 and 1, with t for z and as many pairs as independent ones would need
     to have the share's dyadic variance V, exactly scaled: rate (1 − rate) / V. Where one method wins every pair V is
-    zero and tells nothing; then half the identities, the pairs that they can form without meeting twice, stand for the
-    number.
+    zero and tells nothing; then identities / roles (at least two), the pairs that so many people can form without
+    meeting twice, stand for the number, or all pairs where they are fewer.
 
     Args:
         a, b: (n,) values of two methods, row i of both from the same pair.
@@ -67,12 +67,14 @@ def win_rate(
         return Interval(rate, nothing, nothing, nothing, df, len(x), groups, nothing)
     if bool((x == y).all()):  # the same numbers: nobody wins
         return Interval(rate, rate, rate, 0.0, df, len(x), groups, 1.0)
-    n = rate * (1 - rate) / variance if variance > 0 else groups / 2
+    n = rate * (1 - rate) / variance if variance > 0 else min(len(x), groups / max(2, len(roles)))
     t = float(special.stdtrit(df, 0.5 + level / 2))
     middle = (rate + t**2 / (2 * n)) / (1 + t**2 / n)
     half = t / (1 + t**2 / n) * math.sqrt(rate * (1 - rate) / n + t**2 / (4 * n**2))
     p = float(2 * special.stdtr(df, -abs(rate - 0.5) * 2 * math.sqrt(n)))  # Wilson's: the spread under the hypothesis
-    return Interval(rate, max(0.0, middle - half), min(1.0, middle + half), math.sqrt(variance), df, len(x), groups, p)
+    # The interval holds the rate, also after rounding.
+    low, high = min(rate, max(0.0, middle - half)), max(rate, min(1.0, middle + half))
+    return Interval(rate, low, high, math.sqrt(variance), df, len(x), groups, p)
 
 
 def detectable(pilot: Interval, identities: int | None = None, *, power: float = 0.8, level: float = 0.05) -> float:

@@ -51,7 +51,7 @@ class MethodConformance:
         self._holds("dtype")
 
     def test_range(self) -> None:
-        """Values are finite and in [0, 1]."""
+        """Values are finite and in [0, 1], but for half a step of 8 bits."""
         self._holds("range")
 
     def test_inputs_are_left_alone(self) -> None:

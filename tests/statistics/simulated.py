@@ -10,7 +10,7 @@ from scipy import stats
 
 from mfim_bench.statistics import Interval, bootstrap_mean, mean_interval
 
-PAIRS = {70: 210, 100: 300}
+PAIRS = {50: 150, 60: 180, 70: 210, 100: 300}
 """Identities → pairs, three times as many; `virtual-faces` has 150 and 300."""
 
 

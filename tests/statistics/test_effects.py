@@ -41,6 +41,25 @@ def test_a_win_in_every_pair_still_has_an_interval() -> None:
     assert win_rate([1.0] * 120, [0.0] * 120, source, target).high == pytest.approx(1 - never.low)
 
 
+@pytest.mark.parametrize("roles", [2, 3, 4])
+def test_a_win_in_every_pair_counts_no_more_pairs_than_there_are(roles: int) -> None:
+    """Ten pairs of people who meet once; and each twice, the same people: ten still."""
+    who = [[f"{role}-{pair}" for pair in range(10)] for role in range(roles)]
+    once = win_rate([0.0] * 10, [1.0] * 10, *who)
+    assert once.p == pytest.approx(2 * stats.t.sf(math.sqrt(10), 10 * roles - 1))
+    assert once.p > stats.binomtest(10, 10).pvalue
+    assert once.high == 1
+    twice = win_rate([0.0] * 20, [1.0] * 20, *(2 * role for role in who))
+    assert (twice.p, twice.low, twice.high) == (once.p, once.low, 1)
+
+
+def test_rounding_does_not_put_the_rate_outside_its_interval() -> None:
+    for count in range(2, 60):
+        who = [[f"{role}-{pair}" for pair in range(count)] for role in "st"]
+        assert win_rate([0.0] * count, [1.0] * count, *who).high == 1
+        assert win_rate([1.0] * count, [0.0] * count, *who).low == 0
+
+
 def simulate_wins(repeats: int, seed: int, kind: str = "target", identities: int = 70, sigma: float = 1.0) -> float:
     """Share of repeats in which the interval holds the true rate, P(Z < sigma), of differences that are normal."""
     rng = np.random.default_rng(seed)
