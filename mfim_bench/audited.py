@@ -15,6 +15,8 @@ from mfim_bench.plugins import registry
 PAGE = "docs/audit.md"
 FAILS = "✗"
 """Marks a measure that fails its audit, in every table."""
+LOCAL = "-local"
+"""Ends the names of measures that compare with a local source."""
 FILE = Path(__file__).with_name("audit.json")
 
 
@@ -26,11 +28,15 @@ def shipped() -> dict[str, Any]:
 
 
 def audited(measure: MeasureSpec) -> MeasureSpec:
-    """The measure with its verdict and its card; as it is when this version of it was not audited."""
-    figures = shipped()["measures"].get(measure.name)
+    """The measure with its verdict and its card; as it is when this version of it was not audited.
+
+    A measure of the local source is that of the global one: the same judge and formula, against another picture.
+    """
+    name = measure.name.removesuffix(LOCAL) if measure.compares == "local" else measure.name
+    figures = shipped()["measures"].get(name)
     if figures is None or figures["version"] != measure.full_version:
         return measure
-    return replace(measure, audit=figures["verdict"], card=f"{PAGE}#{measure.name.replace('@', '')}")
+    return replace(measure, audit=figures["verdict"], card=f"{PAGE}#{name.replace('@', '')}")
 
 
 def verdicts(columns: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
@@ -77,7 +83,7 @@ def sentences(m: Mapping[str, Any]) -> list[str]:
 
 def cards(columns: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
     """Name → `sentences`, of those columns of a table that `verdicts` knows."""
-    return {name: sentences(shipped()["measures"][name]) for name in verdicts(columns)}
+    return {name: sentences(shipped()["measures"][name.removesuffix(LOCAL)]) for name in verdicts(columns)}
 
 
 def legend(found: Mapping[str, str]) -> list[str]:

@@ -242,7 +242,8 @@ def _fact(comparison: Comparison, d: Difference) -> Fact:
         "kind": "difference", "method_a": a, "method_b": b, "measure": d.measure, "n": d.interval.n,
         "identities": d.interval.identities, **d.fields, "se": d.interval.se, "p_alone": d.interval.p, "d_z": d.effect,
         "win_rate": d.wins.estimate, "win_low": d.wins.low, "win_high": d.wins.high, "detectable": d.detectable,
-        "self_judged": not d.ranked,
+        "self_judged": not d.ranked, "in_domain": comparison.a.measures[d.measure]["in_domain"],
+        "audit": audited.verdicts(comparison.a.measures).get(d.measure),
     }  # fmt: skip
     if d.bootstrap:
         fact |= {"bootstrap_low": d.bootstrap.low, "bootstrap_high": d.bootstrap.high, "bootstrap_p": d.bootstrap.p}

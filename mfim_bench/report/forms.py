@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mfim_bench import audited
 from mfim_bench.bench.record import Record
 from mfim_bench.errors import UsageError
 from mfim_bench.report.ablation import averaged
@@ -115,6 +116,7 @@ def form(name: str, runs: Sequence[tuple[str, Record]], common: bool = False) ->
         found += fitting or [""]
     rows: list[list[str]] = []
     facts: list[Fact] = []
+    audit = audited.verdicts(table.measures)
     entries: list[tuple[str, str, Record | None]] = [(key, shown, means.get(key)) for key, shown in shape.rows.items()]
     entries += [("", record.method, record) for record in beside]
     for key, shown, made in entries:
@@ -130,6 +132,7 @@ def form(name: str, runs: Sequence[tuple[str, Record]], common: bool = False) ->
             facts.append(
                 {"kind": "form", "form": name, "row": key, "method": made.method, "measure": measure}
                 | {"mean": i.estimate, "low": i.low, "high": i.high, "scored": line.scored, "failed": line.failed}
+                | {"in_domain": table.measures[measure]["in_domain"], "audit": audit.get(measure)}
             )
     protocol = next(iter(lines.values())).record.protocol
     legend = [*absent, *shape.notes, "measured here; the paper's own numbers are not known and none is printed"]

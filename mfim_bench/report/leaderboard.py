@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mfim_bench import statistics
+from mfim_bench import audited, statistics
 from mfim_bench.bench.record import Record, identities
 from mfim_bench.errors import UsageError
 from mfim_bench.report.formats import Fact, Sheet
@@ -75,6 +75,7 @@ class Leaderboard:
 
     def _facts(self) -> list[Fact]:
         facts: list[Fact] = []
+        audit = audited.verdicts(self.table.measures)
         for line in self.table.lines:
             method = line.record.method
             for name, cell in line.cells.items():
@@ -88,6 +89,7 @@ class Leaderboard:
                         "mean": i.estimate, "low": i.low, "high": i.high, "rank_first": rank.first if rank else None,
                         "rank_last": rank.last if rank else None, "scored": line.scored, "failed": line.failed,
                         "self_judged": cell.self_judged, "in_domain": measure["in_domain"],
+                        "audit": audit.get(name),
                     }
                 )  # fmt: skip
         return facts

@@ -63,11 +63,13 @@ class Standing:
         measure: its name.
         text: what 0 and 1 mean.
         interval: of the ratio.
+        mark: of a measure that fails its audit.
     """
 
     measure: str
     text: str
     interval: Interval
+    mark: str = ""
 
     @property
     def value(self) -> str:
@@ -297,17 +299,18 @@ def standings(record: Record, others: Sequence[Record]) -> list[Standing]:
     by_name = {other.method: other for other in others}
     copy, truth, source = by_name.get(f"target-copy{at}"), by_name.get(f"truth{at}"), by_name.get("source-copy")
     found: list[Standing] = []
+    mark = {name: audited.FAILS for name, said in audited.verdicts(record.measures).items() if said == "fails"}
     for name, measure in record.measures.items():
         if measure["judge"] is None or measure.get("over", "pair") != "pair":
             continue
         if measure["compares"] == "source" and copy and truth:
             rows, (m, c, t) = _common([record, copy, truth], name)
             text = f"progress: 0 = {copy.method}, 1 = {truth.method}"
-            found.append(Standing(name, text, statistics.progress(m, c, t, *identities(rows))))
+            found.append(Standing(name, text, statistics.progress(m, c, t, *identities(rows)), mark.get(name, "")))
         elif measure["compares"] == "target" and source:
             rows, (m, s) = _common([record, source], name)
             text = "share: 0 = the target, 1 = source-copy"
-            found.append(Standing(name, text, statistics.ratio(m, s, *identities(rows))))
+            found.append(Standing(name, text, statistics.ratio(m, s, *identities(rows)), mark.get(name, "")))
     return found
 
 
@@ -322,7 +325,7 @@ def standings_text(found: Sequence[Standing]) -> str:
     """Standings for a terminal; empty when there is none."""
     families = [s.measure.partition("@")[0] for s in found]
     names = [f if families.count(f) == 1 else s.measure for f, s in zip(families, found, strict=True)]
-    rows = [[name, s.value, s.text] for name, s in zip(names, found, strict=True)]
+    rows = [[f"{name} {s.mark}".strip(), s.value, s.text] for name, s in zip(names, found, strict=True)]
     return (
         tabulate(rows, ["measure", "standing [95 %]", "scale"], tablefmt="simple", disable_numparse=True)
         if rows

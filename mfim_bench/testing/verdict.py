@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from tabulate import tabulate
 
-from mfim_bench import statistics
+from mfim_bench import audited, statistics
 from mfim_bench.bench.record import identities
 from mfim_bench.errors import UsageError
 from mfim_bench.statistics import Interval
@@ -154,12 +154,14 @@ def _allowed(tolerance: Mapping[str, float], names: Sequence[str]) -> dict[str, 
 def table(verdict: Verdict, new: Baseline) -> str:
     """Every measure: means, paired difference, corrected p, tolerance; and a warning where there are few people."""
     rows = []
+    audit = audited.verdicts(new.measures)
     for c in verdict.changes:
+        mark = ("↓" if c.lower_is_better else "↑") + (audited.FAILS if audit.get(c.measure) == "fails" else "")
         digits = new.measures[c.measure]["digits"] + 1
         i = c.interval
         rows.append(
             [
-                f"{c.measure} {'↓' if c.lower_is_better else '↑'}",
+                f"{c.measure} {mark}",
                 f"{c.before:.{digits}f}",
                 f"{c.now:.{digits}f}",
                 f"{i.estimate:+.{digits}f} [{i.low:+.{digits}f}, {i.high:+.{digits}f}]",
@@ -170,7 +172,9 @@ def table(verdict: Verdict, new: Baseline) -> str:
         )
     heads = ["measure", "baseline", "now", "now − baseline [95 %]", "p (Holm)", "tolerance", ""]
     few = statistics.few_identities(max((c.interval.identities for c in verdict.changes), default=0))
-    return tabulate(rows, heads, tablefmt="simple", disable_numparse=True) + (f"\n\n{few}" if few else "")
+    return tabulate(rows, heads, tablefmt="simple", disable_numparse=True) + "".join(
+        f"\n\n{line}" for line in (few, *audited.legend(audit)[1:]) if line
+    )
 
 
 def details(verdict: Verdict, old: Baseline, new: Baseline) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mfim_bench import plugins
+from mfim_bench import audited, plugins
 from mfim_bench.bench import RunSettings, run
 from mfim_bench.errors import UsageError
 from mfim_bench.media.images import read_image
@@ -96,7 +96,7 @@ def test_nothing_changed(measured: Measured) -> None:
     assert old.same_numbers(replace(old, made={}))
 
 
-def test_another_method_is_worse_where_it_is(measured: Measured) -> None:
+def test_another_method_is_worse_where_it_is(measured: Measured, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two real methods: a copy of the target at 16 px against one at 64."""
     old, new = measured("target-copy@64"), measured("target-copy@16")
     verdict = judge(old, new, {})
@@ -111,6 +111,11 @@ def test_another_method_is_worse_where_it_is(measured: Measured) -> None:
     assert not back.worse
     assert f"{SOURCE} 0." in improvements(back, old)
     assert "warning: only 8 identities" in table(verdict, new)
+    assert audited.FAILS not in table(verdict, new)
+    monkeypatch.setattr(audited, "verdicts", lambda columns: dict.fromkeys(columns, "passes") | {SOURCE: "fails"})
+    assert f"{SOURCE} ↓{audited.FAILS} " in table(verdict, new)
+    assert f"{TARGET} ↓ " in table(verdict, new)
+    assert f"\n\n{audited.FAILS} fails its audit" in table(verdict, new)
     assert states(judge(old, new, {"tiny-source": 1.0}))[SOURCE] == "within tolerance"
 
 

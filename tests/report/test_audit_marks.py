@@ -13,8 +13,10 @@ from markupsafe import escape
 from mfim_bench import audited
 from mfim_bench.measure import JudgeSpec, MeasureSpec
 from mfim_bench.plugins import registry
+from mfim_bench.report.compare import compare_all, sheet
+from mfim_bench.report.leaderboard import leaderboard
 from mfim_bench.report.page import write_page
-from mfim_bench.report.table import build
+from mfim_bench.report.table import build, standings, standings_text
 
 NET = JudgeSpec(name="net", factory="nowhere:judge", version="1")
 SPEC = MeasureSpec(name=IDENTITY, distance="nowhere:l2", compares="source", unit="1", version="1", judge=NET)
@@ -67,6 +69,29 @@ def test_every_shipped_verdict_is_of_a_measure_as_it_is_now() -> None:
     for name, figures in audited.shipped()["measures"].items():
         assert registry().measures[name].audit == figures["verdict"], f"{name} changed: audit it again"
         assert f"\n### {name}\n" in page
+
+
+def test_marks_follow_a_failed_measure_everywhere(make: Make, verdict: Callable[[str, str, str], None]) -> None:
+    verdict(IDENTITY, "fails", "1")
+    verdict(POSE, "passes", "1")
+    runs = [make("ours", 0.5, 2.0), make("theirs", 0.4, 2.5, seed=1)]
+    told = {IDENTITY: "fails", POSE: "passes"}
+    (board,) = leaderboard(runs).sheets()
+    differences = sheet(compare_all([(runs[0], runs[1])])[0])
+    for facts in (board.facts, differences.facts):
+        assert {fact["measure"]: fact["audit"] for fact in facts} == told
+    references = [make(n, v, 0.0, reference=True, seed=2) for n, v in (("target-copy", 0.9), ("truth", 0.1))]
+    (standing,) = [s for s in standings(runs[0], references) if s.measure == IDENTITY]
+    assert audited.FAILS in standings_text([standing])
+
+
+def test_a_local_measure_has_the_verdict_of_the_global_one() -> None:
+    known = registry().measures
+    for name in ("identity@dlib-l2", "shape@vertex-mm"):
+        assert known[f"{name}-local"].audit == known[name].audit != ""
+        assert known[f"{name}-local"].card == known[name].card
+        columns = {f"{name}-local": {"version": known[name].full_version}}
+        assert audited.cards(columns)[f"{name}-local"] == audited.sentences(audited.shipped()["measures"][name])
 
 
 def test_the_page_holds_the_card_of_every_audited_measure(
