@@ -14,7 +14,7 @@ from mfim_bench.plugins import registry
 
 PAGE = "docs/audit.md"
 FAILS = "✗"
-"""Marks a measure that fails its audit, in every table."""
+"""Marks a measure that fails its audit, in the tables of runs."""
 LOCAL = "-local"
 """Ends the names of measures that compare with a local source."""
 FILE = Path(__file__).with_name("audit.json")
