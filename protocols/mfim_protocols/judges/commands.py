@@ -87,7 +87,7 @@ def register(app: typer.Typer) -> None:
 def _register_measuring(judges: typer.Typer) -> None:
     @judges.command("measure")
     def measure(
-        name: Annotated[str, typer.Argument(help="face3d or hopenet.")],
+        name: Annotated[str, typer.Argument(help="face3d, hopenet or recogniser.")],
         data: Data = None, weights: Weights = None, out: Figures = None, workers: Workers = 2,
         check: Annotated[bool, typer.Option("--check", help="Exit with 1 where the card says otherwise.")] = False,
     ) -> None:  # fmt: skip
@@ -110,7 +110,7 @@ def _register_measuring(judges: typer.Typer) -> None:
         _finish("floors", measure.rounded(measure.floors(data)), out, cards.markdown, check)
 
     @judges.command("card")
-    def card(name: Annotated[str, typer.Argument(help="face3d, hopenet or floors.")]) -> None:
+    def card(name: Annotated[str, typer.Argument(help="face3d, hopenet, recogniser or floors.")]) -> None:
         """The table of a card, as Markdown."""
         from mfim_protocols.judges import cards
 
